@@ -1,0 +1,109 @@
+// Scalars: the small values that messages are made of, each with its limits.
+//
+// A limit is part of the codec, so a handler never meets a value that is too long or
+// too large. Nothing here is branded: a TaskId is a string that has been checked once,
+// at the edge. No Node module is used; bytes are Uint8Array.
+
+import * as E from 'fp-ts/lib/Either.js'
+import * as t from 'io-ts'
+
+const refined = <A>(name: string, is: (value: unknown) => value is A): t.Type<A> =>
+  new t.Type<A>(
+    name,
+    is,
+    (value, context) => (is(value) ? E.right(value) : t.failure(value, context)),
+    t.identity,
+  )
+
+/** An integer from 0 to 2^53 - 1. */
+export const Uint = refined(
+  'Uint',
+  (value): value is number => Number.isSafeInteger(value) && (value as number) >= 0,
+)
+
+/** A whole number of milliseconds, 0 to 2^53 - 1: a span, or Unix time by the sender's clock. */
+export const Milliseconds = refined('Milliseconds', Uint.is)
+
+/** Text of at most `max` UTF-16 units. */
+export const Text = (max: number): t.Type<string> =>
+  refined(
+    `Text(${max})`,
+    (value): value is string => typeof value === 'string' && value.length <= max,
+  )
+
+/** Text of at most `max` units that matches `pattern` (which must be anchored). */
+export const Pattern = (name: string, max: number, pattern: RegExp): t.Type<string> =>
+  refined(
+    name,
+    (value): value is string =>
+      typeof value === 'string' && value.length <= max && pattern.test(value),
+  )
+
+/** Raw bytes, at most `max` of them. A Node Buffer is one; nothing here asks for more. */
+export const Bytes = (max: number): t.Type<Uint8Array> =>
+  refined(
+    `Bytes(${max})`,
+    (value): value is Uint8Array =>
+      value instanceof Uint8Array && value.byteLength <= max,
+  )
+
+/** A list of at most `max` items. */
+export const List = <C extends t.Mixed>(item: C, max: number) =>
+  t.refinement(t.array(item), (list) => list.length <= max, `List(${item.name}, ${max})`)
+
+/** One of the given words. */
+export const Word = <W extends string>(
+  name: string,
+  words: readonly [W, ...W[]],
+): t.Type<W> =>
+  refined(name, (value): value is W => (words as readonly unknown[]).includes(value))
+
+/** A fielded map: `required` must be there, `optional` may be; unknown fields are dropped. */
+export const fields = <R extends t.Props, O extends t.Props = Record<never, never>>(
+  required: R,
+  optional: O = {} as O,
+) => t.exact(t.intersection([t.type(required), t.partial(optional)]))
+
+/** What a node is. The seed knows manager and worker; hub and client came with the faces. */
+export const NodeType = Word('NodeType', ['manager', 'worker', 'hub', 'client'])
+export type NodeType = t.TypeOf<typeof NodeType>
+
+/** 32 hex digits that name a node for good; a guest worker is `<node id>/<guest name>`. */
+export const NodeId = Pattern('NodeId', 100, /^[0-9a-f]{32}(\/[A-Za-z0-9_.-]{1,64})?$/)
+export type NodeId = t.TypeOf<typeof NodeId>
+
+/** One life of a node, from start to exit: 16 hex digits, new at every start. */
+export const BootId = Pattern('BootId', 16, /^[0-9a-f]{16}$/)
+export type BootId = t.TypeOf<typeof BootId>
+
+/** Labels of letters, digits, `-` and `_`, joined by dots; compared exactly. */
+export const HostName = Pattern(
+  'HostName',
+  200,
+  /^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?)*$/,
+)
+export type HostName = t.TypeOf<typeof HostName>
+
+/** The random id of a ledger, made with it: 10 lower-case letters and digits. */
+export const LedgerId = Pattern('LedgerId', 10, /^[0-9a-z]{10}$/)
+export type LedgerId = t.TypeOf<typeof LedgerId>
+
+/** `<ledger id>-<sequence>`: a task can never be mistaken for one of another ledger. */
+export const TaskId = Pattern('TaskId', 27, /^[0-9a-z]{10}-[1-9][0-9]{0,15}$/)
+export type TaskId = t.TypeOf<typeof TaskId>
+
+/** How often a task was handed out, from 1. */
+export const Attempt = refined(
+  'Attempt',
+  (value): value is number => Uint.is(value) && value >= 1,
+)
+
+/** The random id of a relationship, chosen by the manager; every later message carries it. */
+export const Rel = Pattern('Rel', 32, /^[0-9a-zA-Z_-]{1,32}$/)
+export type Rel = t.TypeOf<typeof Rel>
+
+/** An operating-system process id. */
+export const Pid = refined(
+  'Pid',
+  (value): value is number => Uint.is(value) && value >= 1,
+)

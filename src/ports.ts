@@ -1,0 +1,172 @@
+// Ports: the small interfaces through which decisions reach the outside. The parts that
+// implement them do not know each other; node.ts joins them, tests and simulators hand in
+// their own.
+
+import type { Either } from 'fp-ts/lib/Either.js'
+import type {
+  AnswerOf,
+  BootId,
+  HostName,
+  Introduction,
+  Kind,
+  NodeId,
+  NodeType,
+  OutputData,
+  OutputPolicy,
+  RequestOf,
+} from '../protocol/index.ts'
+import type { AskFailure, JobFailure } from './failures.ts'
+
+/** Ends a timer; calling it late or twice does nothing. */
+export type Cancel = () => void
+
+export interface Clock {
+  /** Monotonic milliseconds: every deadline runs on it. */
+  now(): number
+  /** Unix milliseconds, for display and for the wire. */
+  wall(): number
+  /** Calls `fn` once, `ms` from now. Does not keep the process alive. */
+  after(ms: number, fn: () => void): Cancel
+}
+
+/** Random values, so that decisions stay repeatable: 0 <= fraction() < 1; ids in hex. */
+export interface Random {
+  fraction(): number
+  hex(bytes: number): string
+}
+
+export type Settle<K extends Kind> = (outcome: Either<AskFailure, AnswerOf<K>>) => void
+
+/**
+ * Sends a request to a connected node. `settle` is called exactly once, synchronously in
+ * the turn in which the answer arrived and before the next frame is looked at; never
+ * before `ask` returns.
+ */
+export type Ask = <K extends Kind>(
+  to: NodeId,
+  kind: K,
+  body: RequestOf<K>,
+  timeoutMs: number,
+  settle: Settle<K>,
+) => void
+
+/** A connected node, introduced and proven. The object is the connection's: another connection, another object. */
+export interface Peer {
+  readonly nodeId: NodeId
+  readonly bootId: BootId
+  readonly hostName: HostName
+  readonly role: NodeType
+  readonly introduction: Introduction
+  /** The far end's IP address. */
+  readonly remoteAddress: string
+  /** Where it listens, as dialled or as stated; undefined if it only dials. */
+  readonly address: string | undefined
+}
+
+/** What a role may ask of the mesh. */
+export interface Mesh {
+  readonly ask: Ask
+  /** Ends the connection to a node at once; the role hears `peerLost`. */
+  terminate(nodeId: NodeId, why: string): void
+  /** Dials a lost peer again now instead of after its back-off. */
+  redial(nodeId: NodeId): void
+  /** Is a connection to that port refused (nobody listens)? Never rejects. */
+  isRefused(host: string, port: number): Promise<boolean>
+}
+
+/** One line per event: a fixed name, and fields. Never payloads, never secrets. */
+export interface Log {
+  info(event: string, fields?: LogFields): void
+  warn(event: string, fields?: LogFields): void
+  error(event: string, fields?: LogFields): void
+  debug(event: string, fields?: LogFields): void
+}
+export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>
+
+/** How a descriptor's output ended up. `sha256` of the bytes kept; `lost` dropped by the cap. */
+export interface KeptOutput {
+  readonly size: number
+  readonly lost: number
+  readonly sha256: string
+}
+
+/** A program to run. Paths are absolute; the environment is complete (nothing is inherited). */
+export interface RunSpec {
+  readonly program: string
+  readonly arguments: readonly string[]
+  readonly directory: string
+  readonly environment: Readonly<Record<string, string>>
+  /** Bytes given in full; 'live' = written by Run.write; undefined = empty. */
+  readonly stdin?: Uint8Array | 'live'
+  readonly output: OutputPolicy
+  /** Most bytes kept per descriptor by `capture`; first and last parts are kept. */
+  readonly outputCapBytes: number
+}
+
+/** How a run ended. Exactly one of exitCode, signal, spawnError. */
+export interface RunEnd {
+  readonly exitCode?: number
+  /** 'SIGKILL', …; 'launcher-lost' when the helper that held the process died. */
+  readonly signal?: string
+  readonly spawnError?: { readonly code: string; readonly reason: string }
+  readonly runMs: number
+  readonly stdout: KeptOutput
+  readonly stderr: KeptOutput
+  /** A left-over child held a pipe open past the exit; what it wrote later is lost. */
+  readonly lostTail: boolean
+}
+
+/** Called in this order: started at most once, then ended exactly once, never inside `start`. */
+export interface RunEvents {
+  started(pid: number): void
+  ended(end: RunEnd): void
+}
+
+/** A running (or ended, and not yet released) program. */
+export interface Run {
+  /** Signals the process group. Once ended it does nothing. */
+  kill(signal: 'SIGINT' | 'SIGTERM' | 'SIGKILL'): void
+  /** Output from `offset`; waits up to `waitMs` for data or eof. After the end too, until `release`. */
+  read(
+    fd: 1 | 2,
+    offset: number,
+    max: number,
+    waitMs: number,
+    settle: (data: OutputData) => void,
+  ): void
+  /** Live stdin. `settle(false)`: the program reads no more. Called when there is room for more. */
+  write(
+    offset: number,
+    data: Uint8Array,
+    eof: boolean,
+    settle: (open: boolean) => void,
+  ): void
+  /** Turns a `stream` nobody reads into a `capture`, so that the program is not blocked for ever. */
+  detach(): void
+  /** The kept output is no longer needed: frees memory and files. */
+  release(): void
+}
+
+/** The one place that starts processes. */
+export interface Runner {
+  start(spec: RunSpec, events: RunEvents): Run
+  /** Kills every group it started, and its helpers. */
+  close(): Promise<void>
+}
+
+/** A job that is ready to run. */
+export interface PreparedJob {
+  readonly program: string
+  /** Put before the task's arguments. */
+  readonly leading: readonly string[]
+}
+
+/** Turns a job's address into a program on this machine: searches PATH, downloads, verifies, caches. */
+export interface Jobs {
+  /** At once where it can (a program that is there), else when fetched. Never throws or rejects. */
+  prepare(
+    jobAddress: string,
+    settle: (result: Either<JobFailure, PreparedJob>) => void,
+    signal?: AbortSignal,
+  ): void
+}
