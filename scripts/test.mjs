@@ -1,21 +1,30 @@
 // The whole test of the project: lint and types, then every test file under coverage.
-// Ends with the test runner's own closing lines and exits with its code.
+// A dot for each test; what failed, in full, and the test runner's own closing lines at the
+// end. The whole report stays in coverage/tests.txt.
 //
 //   npm test                    everything
 //   npm test -- protocol mesh   only the test files whose path contains one of the words
 
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 
-const run = (command, ...args) => {
-  const { status } = spawnSync(command, args, { stdio: 'inherit' })
-  if (status !== 0) process.exit(status ?? 1)
+const LINES_COVERED = 85
+
+const run = (command, args, environment = {}) =>
+  spawnSync(command, args, {
+    stdio: 'inherit',
+    env: { ...process.env, ...environment },
+  }).status ?? 1
+
+const must = (command, args) => {
+  const status = run(command, args)
+  if (status !== 0) process.exit(status)
 }
 
 const words = process.argv.slice(2)
-run('npm', 'run', '--silent', 'check')
-run('npm', 'run', '--silent', 'build')
+must('npm', ['run', '--silent', 'check'])
+must('npm', ['run', '--silent', 'build'])
 
 const files = readdirSync('dist/test', { recursive: true })
   .filter((name) => name.endsWith('.test.js'))
@@ -28,7 +37,34 @@ if (files.length === 0) {
   process.stderr.write(`no test file's path contains ${words.join(' or ')}\n`)
   process.exit(2)
 }
-const nodeTest = [process.execPath, '--test', '--test-reporter=spec', ...files]
-const coverage = ['c8', '--check-coverage', '--lines', '85', '--reporter', 'text-summary']
-if (words.length > 0) run(nodeTest[0], ...nodeTest.slice(1))
-else run('npx', ...coverage, ...nodeTest)
+
+const report = 'coverage/tests.txt'
+rmSync('coverage', { recursive: true, force: true })
+mkdirSync('coverage/tmp', { recursive: true })
+const reporters = [
+  ...['--test-reporter=dot', '--test-reporter-destination=stdout'],
+  ...['--test-reporter=spec', `--test-reporter-destination=${report}`],
+]
+const tested = run(
+  process.execPath,
+  ['--test', '--test-concurrency=3', ...reporters, ...files],
+  { NODE_V8_COVERAGE: 'coverage/tmp' },
+)
+
+const covered =
+  words.length > 0
+    ? 0
+    : run('npx', [
+        ...['c8', 'report', '--temp-directory', 'coverage/tmp', '--check-coverage'],
+        ...['--lines', String(LINES_COVERED), '--reporter', 'text-summary'],
+        ...['--exclude', 'dist/test/**', '--exclude', 'dist/bench/**'],
+        ...['--include', 'dist/src/**', '--include', 'dist/protocol/**'],
+        ...['--exclude-after-remap=false'],
+      ])
+
+const text = readFileSync(report, 'utf8')
+const failures = text.indexOf('✖ failing tests:')
+const closing = text.slice(text.lastIndexOf('ℹ tests '))
+process.stdout.write(`\n${failures < 0 ? closing : text.slice(failures)}`)
+if (failures >= 0) process.stdout.write(`\n${closing.split('\n✖')[0]}\n`)
+process.exit(tested || covered)
