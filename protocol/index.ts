@@ -1,6 +1,13 @@
 // The protocol library's public names, and nothing else. It imports no Node module: it
 // can be embedded wherever bytes can be sent.
 
+export type { Clock } from './alarm.ts'
+export type { DecodeFailure, Request } from './codec.ts'
+export { decodeAnswer, decodeRequest } from './codec.ts'
+export type { ConversationOptions, Counted, Settled } from './conversation.ts'
+export { Conversation } from './conversation.ts'
+export type { AnswerEnvelope, Envelope, RequestEnvelope } from './envelope.ts'
+export { isRequest } from './envelope.ts'
 export type { Direction, Exchange } from './exchange.ts'
 export type {
   AnswerBodyOf,
@@ -15,12 +22,18 @@ export {
   ErrorAnswer,
   ErrorCode,
   exchanges,
+  isKind,
   kinds,
   rowOf,
 } from './exchanges/index.ts'
 export type { Introduction } from './exchanges/relationship.ts'
 export { INVENTORY_PAGE } from './exchanges/relationship.ts'
 export type { OutputData, RefusalReason } from './exchanges/tasks.ts'
+export type { AskFailure } from './failure.ts'
+export type { IntroductionOptions, Refusal } from './introduction.ts'
+export type { Limits } from './limits.ts'
+export { CLOSE, DEFAULT_LIMITS } from './limits.ts'
+export type { Handle } from './requests.ts'
 export type { BootId, LedgerId, Rel } from './scalars.ts'
 export { HostName, NodeId, NodeType, TaskId } from './scalars.ts'
 export type {
@@ -42,3 +55,4 @@ export type {
   TaskSummary,
 } from './task.ts'
 export { DATA_BYTES, INLINE_BYTES, TASKS_PER_MESSAGE } from './task.ts'
+export { fromBytes, toBytes } from './wire.ts'

@@ -39,6 +39,20 @@ export const Pattern = (name: string, max: number, pattern: RegExp): t.Type<stri
       typeof value === 'string' && value.length <= max && pattern.test(value),
   )
 
+/** A key of a map with free keys: what the scan of a frame lets pass, and not empty. */
+export const isMapKey = (key: string): boolean =>
+  key !== '' && key !== '__proto__' && utf8Bytes(key) <= 255
+
+/** Length in UTF-8; a lone half of a pair counts as the three bytes that replace it. */
+const utf8Bytes = (text: string): number => {
+  let bytes = 0
+  for (const letter of text) {
+    const code = letter.codePointAt(0) ?? 0
+    bytes += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4
+  }
+  return bytes
+}
+
 /** Raw bytes, at most `max` of them. A Node Buffer is one; nothing here asks for more. */
 export const Bytes = (max: number): t.Type<Uint8Array> =>
   refined(
@@ -51,12 +65,15 @@ export const Bytes = (max: number): t.Type<Uint8Array> =>
 export const List = <C extends t.Mixed>(item: C, max: number) =>
   t.refinement(t.array(item), (list) => list.length <= max, `List(${item.name}, ${max})`)
 
-/** One of the given words. */
+/** One of the given words, which it carries for documents and generators. */
 export const Word = <W extends string>(
   name: string,
   words: readonly [W, ...W[]],
-): t.Type<W> =>
-  refined(name, (value): value is W => (words as readonly unknown[]).includes(value))
+): t.Type<W> & { readonly words: readonly W[] } =>
+  Object.assign(
+    refined(name, (value): value is W => (words as readonly unknown[]).includes(value)),
+    { words },
+  )
 
 /** A fielded map: `required` must be there, `optional` may be; unknown fields are dropped. */
 export const fields = <R extends t.Props, O extends t.Props = Record<never, never>>(

@@ -10,6 +10,7 @@ import {
   Bytes,
   fields,
   HostName,
+  isMapKey,
   List,
   Milliseconds,
   Pattern,
@@ -37,24 +38,29 @@ export const JobAddress = Pattern('JobAddress', 4096, /^[a-z][a-z0-9+-]*:/)
 export const OutputPolicy = Word('OutputPolicy', ['none', 'capture', 'stream'])
 export type OutputPolicy = t.TypeOf<typeof OutputPolicy>
 
+/** At most `max` keys, each one that a frame may carry. */
+const hasGoodKeys = (map: object, max: number): boolean => {
+  const names = Object.keys(map)
+  return names.length <= max && names.every(isMapKey)
+}
+
 /** Environment variables: at most 1,024, names without `=`. */
 export const Environment = t.refinement(
   t.record(t.string, Text(128 * 1024)),
   (map) =>
-    Object.keys(map).length <= 1024 &&
-    Object.keys(map).every((name) => /^[^=\0]{1,255}$/.test(name)),
+    hasGoodKeys(map, 1024) && Object.keys(map).every((name) => /^[^=\0]+$/.test(name)),
   'Environment',
 )
 
 /** Names of resources or labels with their values. */
 const Labels = t.refinement(
   t.record(t.string, Text(255)),
-  (map) => Object.keys(map).length <= 64,
+  (map) => hasGoodKeys(map, 64),
   'Labels',
 )
 const Resources = t.refinement(
   t.record(t.string, Uint),
-  (map) => Object.keys(map).length <= 64,
+  (map) => hasGoodKeys(map, 64),
   'Resources',
 )
 
@@ -158,8 +164,7 @@ const errorKinds = t.union([
 ])
 type ErrorKinds = t.TypeOf<typeof errorKinds>
 
-/** Why a task did not succeed. A kind of a newer peer decodes as `Unknown{name}`. */
-export const ErrorKind = new t.Type<ErrorKinds, ErrorKinds, unknown>(
+const ErrorKindCodec = new t.Type<ErrorKinds, ErrorKinds, unknown>(
   'ErrorKind',
   errorKinds.is,
   (value, context) => {
@@ -174,6 +179,12 @@ export const ErrorKind = new t.Type<ErrorKinds, ErrorKinds, unknown>(
   },
   t.identity,
 )
+
+/**
+ * Why a task did not succeed. A kind of a newer peer decodes as `Unknown{name}`; `known`
+ * are those that stay as they are.
+ */
+export const ErrorKind = Object.assign(ErrorKindCodec, { known: errorKinds })
 export type ErrorKind = t.TypeOf<typeof ErrorKind>
 
 /** A worker's word on a task (the seed's TaskStatus; decided: dates are Unix milliseconds). */

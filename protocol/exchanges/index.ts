@@ -67,3 +67,6 @@ export type Handlers<From> = {
 /** The row of a kind, with its types widened: for decoders and generators. */
 export const rowOf = (kind: Kind): Exchange => exchanges[kind]
 export const kinds = Object.keys(exchanges) as readonly Kind[]
+/** Is there a row of that name? (Own names only: `constructor` is none.) */
+export const isKind = (kind: string): kind is Kind => kindSet.has(kind)
+const kindSet: ReadonlySet<string> = new Set(kinds)

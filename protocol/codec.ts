@@ -1,0 +1,165 @@
+// Codec: bodies of requests and answers, from unknown values to typed ones and back.
+//
+// Dispatch is a map on the kind. A body that is exactly valid is taken as it is; only
+// one that is not goes through io-ts, which drops unknown fields or tells the path of the
+// first wrong one. Codecs are compiled when their kind is first met.
+
+import type { Either } from 'fp-ts/lib/Either.js'
+import * as E from 'fp-ts/lib/Either.js'
+import type * as t from 'io-ts'
+import type { Exchange } from './exchange.ts'
+import {
+  type AnswerOf,
+  ErrorAnswer,
+  type Kind,
+  kinds,
+  type RequestOf,
+  rowOf,
+} from './exchanges/index.ts'
+import { compile, type Predicate } from './predicate.ts'
+
+/** Why a body was not accepted. `path` names the field, never its value. */
+export type DecodeFailure =
+  | { readonly code: 'unknown-kind' }
+  | { readonly code: 'malformed'; readonly path: string }
+
+/** Any request: a union on `kind`. */
+export type Request = {
+  [K in Kind]: { readonly kind: K; readonly body: RequestOf<K> }
+}[Kind]
+
+/** The body of a request of the given kind, checked. */
+export const decodeRequest = (
+  kind: string,
+  body: unknown,
+): Either<DecodeFailure, Request> => {
+  const row = rows.get(kind)
+  if (row === undefined) return unknownKind
+  const request = row.request()
+  if (request.isExact(body)) return E.right({ kind, body } as Request)
+  // The row's own codec has checked the body, so the pair is of that row.
+  return E.map((clean) => ({ kind, body: clean }) as Request)(request.decode(body))
+}
+
+/** The body of an answer to `kind`: only that row's answers, and Error, are known. */
+export const decodeAnswer = <K extends Kind>(
+  kind: K,
+  answerKind: string,
+  body: unknown,
+): Either<DecodeFailure, AnswerOf<K>> => {
+  const codec = rows.get(kind)?.answers.get(answerKind)?.()
+  if (codec === undefined) return unknownKind
+  if (codec.isExact(body)) return E.right({ kind: answerKind, body } as AnswerOf<K>)
+  return E.map((clean) => ({ kind: answerKind, body: clean }) as AnswerOf<K>)(
+    codec.decode(body),
+  )
+}
+
+/**
+ * A request's body as it may be sent: unknown and undefined fields dropped. Throws a
+ * TypeError that names the field if it is not valid: that is a mistake of the caller.
+ */
+export const encodeRequest = (kind: string, body: unknown): unknown => {
+  const codec = rows.get(kind)?.request()
+  if (codec === undefined) throw new TypeError(`Expected a known kind, got \`${kind}\``)
+  return codec.isExact(body) ? body : clean(kind, codec, body)
+}
+
+/** An answer's body as it may be sent; throws as encodeRequest does. */
+export const encodeAnswer = (kind: Kind, answerKind: string, body: unknown): unknown => {
+  const codec = rows.get(kind)?.answers.get(answerKind)?.()
+  if (codec === undefined)
+    throw new TypeError(`Expected an answer to ${kind}, got \`${answerKind}\``)
+  return codec.isExact(body) ? body : clean(answerKind, codec, body)
+}
+
+/** A codec with its quick predicate. */
+interface Compiled {
+  readonly isExact: Predicate
+  decode(body: unknown): Either<DecodeFailure, unknown>
+}
+
+interface Row {
+  readonly request: () => Compiled
+  readonly answers: ReadonlyMap<string, () => Compiled>
+}
+
+const lazily = (codec: t.Mixed): (() => Compiled) => {
+  let compiled: Compiled | undefined
+  return () => {
+    compiled ??= {
+      isExact: compile(codec),
+      decode: (body) =>
+        E.mapLeft((errors: t.Errors) => malformed(pathOf(errors)))(codec.decode(body)),
+    }
+    return compiled
+  }
+}
+
+const errorCodec = lazily(ErrorAnswer)
+
+const toRow = (row: Exchange): Row => ({
+  request: lazily(row.request),
+  answers: new Map([
+    ...Object.entries(row.answers).map(([kind, codec]) => [kind, lazily(codec)] as const),
+    ['Error', errorCodec] as const,
+  ]),
+})
+
+const rows: ReadonlyMap<string, Row> = new Map(
+  kinds.map((kind) => [kind, toRow(rowOf(kind))]),
+)
+
+const unknownKind = E.left<DecodeFailure>({ code: 'unknown-kind' })
+
+const malformed = (path: string): DecodeFailure => ({ code: 'malformed', path })
+
+const MAX_PATH = 255
+
+/** Where the first error is: names of fields and positions in lists, joined by dots. */
+const pathOf = (errors: t.Errors): string => {
+  const context = errors[0]?.context ?? []
+  const names: string[] = []
+  for (let depth = 1; depth < context.length; depth++) {
+    const parent = context[depth - 1]
+    const entry = context[depth]
+    if (parent && entry && !isAlternative(parent.type)) names.push(entry.key)
+  }
+  return names.join('.').slice(0, MAX_PATH)
+}
+
+/** Intersections and unions number their parts in the context: those are not fields. */
+const isAlternative = (type: t.Decoder<never, unknown>): boolean => {
+  let inner = type as unknown as Wrapped
+  for (let next = wrappedIn(inner); next !== undefined; next = wrappedIn(inner))
+    inner = next
+  return inner._tag === 'IntersectionType' || inner._tag === 'UnionType'
+}
+
+interface Wrapped {
+  readonly _tag?: string
+  readonly type?: Wrapped
+  readonly known?: Wrapped
+}
+
+const wrappedIn = ({ _tag, type, known }: Wrapped): Wrapped | undefined =>
+  _tag === 'ExactType' || _tag === 'RefinementType' ? type : known
+
+const clean = (kind: string, codec: Compiled, body: unknown): unknown => {
+  const decoded = codec.decode(withoutUndefined(body))
+  if (E.isRight(decoded)) return decoded.right
+  const path = decoded.left.code === 'malformed' ? decoded.left.path : ''
+  throw new TypeError(`Expected a valid body of ${kind}: \`${path}\` is not`)
+}
+
+/** A field that is undefined is a field that is not there; MessagePack has no such value. */
+const withoutUndefined = (value: unknown): unknown => {
+  if (Array.isArray(value)) return value.map(withoutUndefined)
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value))
+    return value
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([, field]) => field !== undefined)
+      .map(([name, field]) => [name, withoutUndefined(field)]),
+  )
+}
