@@ -36,6 +36,7 @@ export { CLOSE, DEFAULT_LIMITS } from './limits.ts'
 export type { Handle } from './requests.ts'
 export type { BootId, LedgerId, Rel } from './scalars.ts'
 export { HostName, NodeId, NodeType, TaskId } from './scalars.ts'
+export { serve } from './serve.ts'
 export type {
   Assignment,
   AttemptRecord,
