@@ -38,7 +38,7 @@ export class Alarm {
     if (at >= this.#at) return
     this.#cancel?.()
     this.#at = at
-    const ms = Math.min(LONGEST_MS, Math.max(0, at - this.#clock.now()))
+    const ms = Math.min(LONGEST_MS, Math.max(0, Math.ceil(at - this.#clock.now())))
     this.#cancel = this.#clock.after(ms, this.#rung)
   }
 

@@ -117,7 +117,7 @@ export class Asks {
     }
     this.#queues[ask.place].push(ask)
     this.#queued++
-    if (this.#isSlow()) this.#port.by(now + SLOW_RETRY_MS)
+    this.#lookAgain(now)
   }
 
   /** Deals with an answer; when it returns, the ask is settled. */
@@ -161,12 +161,13 @@ export class Asks {
     if (this.#queued === 0) return next
     next = Math.min(next, this.#dueInQueues(now))
     this.pump()
-    return this.#queued > 0 && this.#isSlow() ? Math.min(next, now + SLOW_RETRY_MS) : next
+    return next
   }
 
   /** What the peer stated: applies to what is written from now on. */
   peerLimits(limits: { readonly maxInFlight: number; readonly maxFrame: number }): void {
-    this.#places = { ...this.#places, ordinary: limits.maxInFlight }
+    const ordinary = Math.min(limits.maxInFlight, this.#port.limits.maxQueued)
+    this.#places = { ...this.#places, ordinary }
     this.#peerFrameBytes = limits.maxFrame
     this.pump()
   }
@@ -191,6 +192,12 @@ export class Asks {
       }
       if (written > 0) queue.splice(0, written)
     }
+    if (this.#queued > 0) this.#lookAgain(now)
+  }
+
+  /** A socket that took nothing says so itself (`drained`), or is asked a little later. */
+  #lookAgain(now: number): void {
+    if (this.#isSlow()) this.#port.by(now + SLOW_RETRY_MS)
   }
 
   /** The connection is gone: everything open is settled, the queued ones as never sent. */

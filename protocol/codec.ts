@@ -1,8 +1,8 @@
 // Codec: bodies of requests and answers, from unknown values to typed ones and back.
 //
-// Dispatch is a map on the kind. A body that is exactly valid is taken as it is; only
-// one that is not goes through io-ts, which drops unknown fields or tells the path of the
-// first wrong one. Codecs are compiled when their kind is first met.
+// Dispatch is a map on the kind. A body that is exactly valid is taken as it is. One that
+// is not is searched for a fault, and refused with its path; without a fault it only has
+// unknown fields, which io-ts drops. Codecs are compiled when their kind is first met.
 
 import type { Either } from 'fp-ts/lib/Either.js'
 import * as E from 'fp-ts/lib/Either.js'
@@ -16,6 +16,7 @@ import {
   type RequestOf,
   rowOf,
 } from './exchanges/index.ts'
+import { compileFault, type Path } from './fault.ts'
 import { compile, type Predicate } from './predicate.ts'
 
 /** Why a body was not accepted. `path` names the field, never its value. */
@@ -87,12 +88,18 @@ interface Row {
 const lazily = (codec: t.Mixed): (() => Compiled) => {
   let compiled: Compiled | undefined
   return () => {
-    compiled ??= {
-      isExact: compile(codec),
-      decode: (body) =>
-        E.mapLeft((errors: t.Errors) => malformed(pathOf(errors)))(codec.decode(body)),
-    }
+    compiled ??= { isExact: compile(codec), decode: decoderOf(codec) }
     return compiled
+  }
+}
+
+/** Looks for a fault first: only what has none is given to io-ts, which then finds none. */
+const decoderOf = (codec: t.Mixed): Compiled['decode'] => {
+  const findFault = compileFault(codec)
+  return (body) => {
+    const fault = findFault(body)
+    if (fault !== undefined) return E.left(malformed(fault))
+    return E.mapLeft(() => malformed([]))(codec.decode(body))
   }
 }
 
@@ -112,38 +119,13 @@ const rows: ReadonlyMap<string, Row> = new Map(
 
 const unknownKind = E.left<DecodeFailure>({ code: 'unknown-kind' })
 
-const malformed = (path: string): DecodeFailure => ({ code: 'malformed', path })
-
+/** The most of a path that an Error can carry: names of map keys are the peer's. */
 const MAX_PATH = 255
 
-/** Where the first error is: names of fields and positions in lists, joined by dots. */
-const pathOf = (errors: t.Errors): string => {
-  const context = errors[0]?.context ?? []
-  const names: string[] = []
-  for (let depth = 1; depth < context.length; depth++) {
-    const parent = context[depth - 1]
-    const entry = context[depth]
-    if (parent && entry && !isAlternative(parent.type)) names.push(entry.key)
-  }
-  return names.join('.').slice(0, MAX_PATH)
-}
-
-/** Intersections and unions number their parts in the context: those are not fields. */
-const isAlternative = (type: t.Decoder<never, unknown>): boolean => {
-  let inner = type as unknown as Wrapped
-  for (let next = wrappedIn(inner); next !== undefined; next = wrappedIn(inner))
-    inner = next
-  return inner._tag === 'IntersectionType' || inner._tag === 'UnionType'
-}
-
-interface Wrapped {
-  readonly _tag?: string
-  readonly type?: Wrapped
-  readonly known?: Wrapped
-}
-
-const wrappedIn = ({ _tag, type, known }: Wrapped): Wrapped | undefined =>
-  _tag === 'ExactType' || _tag === 'RefinementType' ? type : known
+const malformed = (path: Path): DecodeFailure => ({
+  code: 'malformed',
+  path: path.join('.').slice(0, MAX_PATH),
+})
 
 const clean = (kind: string, codec: Compiled, body: unknown): unknown => {
   const decoded = codec.decode(withoutUndefined(body))

@@ -42,7 +42,7 @@ export interface ConversationOptions {
   onStalled?(): void
   /** Asks in a row had no answer: terminate it. Default: close(4408). */
   onTimeouts?(): void
-  /** A handler or a settle function threw. Default: thrown on, out of `receive`. */
+  /** A handler or a settle function threw. Default: thrown on, by the clock. */
   onBug?(error: unknown): void
 }
 
@@ -261,8 +261,14 @@ export class Conversation {
   }
 
   #bug(error: unknown): void {
-    if (this.#options.onBug === undefined) throw error
-    this.#options.onBug(error)
+    if (this.#options.onBug) {
+      this.#options.onBug(error)
+      return
+    }
+    // Not here: the other asks are still to be settled.
+    this.#options.clock.after(0, () => {
+      throw error
+    })
   }
 
   #giveUp(terminate: (() => void) | undefined, reason: string): void {

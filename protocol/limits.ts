@@ -11,7 +11,7 @@ export interface Limits {
   readonly priorityPlaces: number
   /** Places of their own for long polls, and as many again for waiting aborts. */
   readonly waitsPlaces: number
-  /** Asks that wait for a place; one more is not sent at all. */
+  /** Asks that wait for a place, and the most that are open at once, whatever the peer states. */
   readonly maxQueued: number
   /** More unsent bytes than this: no new requests but priority ones, no data answers. */
   readonly slowBytes: number

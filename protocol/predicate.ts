@@ -124,7 +124,7 @@ const compileUnion = (types: readonly t.Mixed[]): Predicate => {
 }
 
 /** The literal of a codec's `kind` field, by which a union is dispatched. */
-const kindOf = (codec: t.Mixed): unknown => {
+export const kindOf = (codec: t.Mixed): unknown => {
   const tag = (codec as unknown as Tagged)._tag
   if (tag !== 'ExactType') return undefined
   const kind = fieldsOf(codec).find((field) => field.name === 'kind')?.codec as

@@ -5,7 +5,14 @@ import fc from 'fast-check'
 import * as E from 'fp-ts/lib/Either.js'
 import t from 'tap'
 import { encodeAnswer, encodeRequest } from '../../protocol/codec.ts'
-import { decodeAnswer, decodeRequest, fromBytes, toBytes } from '../../protocol/index.ts'
+import { compileFault } from '../../protocol/fault.ts'
+import {
+  decodeAnswer,
+  decodeRequest,
+  fromBytes,
+  type Kind,
+  toBytes,
+} from '../../protocol/index.ts'
 import { compile } from '../../protocol/predicate.ts'
 import { arbitraryOf } from '../support/arbitrary.ts'
 import { bodies } from '../support/rows.ts'
@@ -18,6 +25,16 @@ const plain = (value: unknown): unknown => {
   return Object.fromEntries(
     Object.entries(value).map(([key, item]) => [key, plain(item)]),
   )
+}
+
+/** Only maps, lists, bytes and plain scalars: what unpacking gives. */
+const isFromWire = (value: unknown): boolean => {
+  if (value === null || value instanceof Uint8Array) return true
+  if (typeof value !== 'object')
+    return ['string', 'number', 'boolean'].includes(typeof value)
+  const isPlain =
+    Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype
+  return isPlain && Object.values(value).every(isFromWire)
 }
 
 /** The same value with something else at a place in it. */
@@ -59,14 +76,18 @@ t.test('every valid body passes, and comes back from the wire as it was', async 
 t.test('what passes the predicate is what decoding would give', async (t) => {
   for (const { name, codec } of bodies) {
     const isExact = compile(codec)
+    const findFault = compileFault(codec)
     // Values near the valid ones: a field lost, changed or added somewhere.
     const near = fc
       .tuple(arbitraryOf(codec), fc.array(fc.nat(), { maxLength: 3 }), fc.anything())
       .map(([body, path, value]) => changeAt(structuredClone(body), path, value))
     fc.assert(
       fc.property(fc.oneof(near, fc.anything()), (value) => {
-        if (!isExact(value)) return true
         const decoded = codec.decode(value)
+        // A fault is found exactly where io-ts finds an error.
+        if (isFromWire(value) && (findFault(value) === undefined) !== E.isRight(decoded))
+          throw new Error(`${name}: ${findFault(value)?.join('.')}`)
+        if (!isExact(value)) return true
         return E.isRight(decoded) && isDeepStrictEqual(plain(decoded.right), plain(value))
       }),
       { numRuns: 60 },
@@ -174,3 +195,20 @@ t.test('a map key that no frame may carry is no valid key', async (t) => {
     t.ok(E.isLeft(submit({ [name]: '' })), JSON.stringify(name.slice(0, 8)))
   t.ok(E.isLeft(submit(JSON.parse('{"__proto__":""}'))))
 })
+
+t.test(
+  'a malformed body of a megabyte is refused as quickly as a small one',
+  async (t) => {
+    const bodies: readonly [Kind, object][] = [
+      ['TasksPing', { rel: 'r', tasks: new Array(190_000).fill(1) }],
+      ['TasksAbord', { rel: 'r', tasks: new Array(1000).fill({ task_id: 1 }) }],
+      ['TasksAbord', { rel: 'r', tasks: new Array(190_000).fill(1) }],
+    ]
+    for (const [kind, body] of bodies) {
+      const before = process.cpuUsage()
+      t.ok(E.isLeft(decodeRequest(kind, body)))
+      const { user, system } = process.cpuUsage(before)
+      t.ok(user + system < 200_000, `${kind}: ${user + system} us of processor time`)
+    }
+  },
+)

@@ -4,11 +4,13 @@ import fc from 'fast-check'
 import * as E from 'fp-ts/lib/Either.js'
 import t from 'tap'
 import {
+  Conversation,
   type Envelope,
   fromBytes,
   type Handle,
   type Kind,
   type Respond,
+  serve,
   toBytes,
 } from '../../protocol/index.ts'
 import { carry, type End, endOf, HandClock } from '../support/conversations.ts'
@@ -373,6 +375,62 @@ t.test('drained lets go at once', async (t) => {
   end.buffered = 0
   end.conversation.drained()
   t.equal(end.sent.length, 1)
+})
+
+t.test('what waited for a place goes on when the socket is free again', async (t) => {
+  const clock = new HandClock()
+  const end = endOf(clock, { limits: { maxInFlight: 1, slowBytes: 10 } })
+  end.conversation.ask('NodesList', {}, 60_000, () => undefined)
+  end.conversation.ask('NodesList', {}, 60_000, () => undefined)
+  end.buffered = 11
+  end.conversation.receive(toBytes({ a: 1, k: 'NodesListed', b: { nodes: [] } }))
+  t.equal(end.sent.length, 1)
+  end.buffered = 0
+  clock.move(60)
+  t.equal(end.sent.length, 2)
+})
+
+t.test(
+  'a table of handlers serves what it has; the rest is the wrong role',
+  async (t) => {
+    const clock = new HandClock()
+    const asked: string[] = []
+    const end = endOf(clock, {
+      handle: serve<string>(
+        {
+          ManagerPing: (body, respond, from) => {
+            asked.push(from)
+            respond('ManagerPong', { rel: body.rel })
+          },
+        },
+        'peer-1',
+      ),
+    })
+    end.conversation.receive(ping(1))
+    end.conversation.receive(list(2))
+    t.same(frames(end), [
+      { a: 1, k: 'ManagerPong', b: { rel } },
+      { a: 2, k: 'Error', b: { code: 'wrong-role' } },
+    ])
+    t.same(asked, ['peer-1'])
+  },
+)
+
+t.test('without onBug a bug is thrown on by the clock', async (t) => {
+  const clock = new HandClock()
+  const sent: Uint8Array[] = []
+  const conversation = new Conversation({
+    send: (bytes) => void sent.push(bytes),
+    close: () => undefined,
+    bufferedBytes: () => 0,
+    clock,
+    handle: () => {
+      throw new Error('broken')
+    },
+  })
+  conversation.receive(ping(1))
+  t.equal(sent.length, 1)
+  t.throws(() => clock.move(0), /broken/)
 })
 
 t.test('an ask too big for the peer is not sent', async (t) => {
