@@ -1,0 +1,180 @@
+// Launcher process: the node's side of one launcher. Starts it, talks to it, and says
+// when it is gone.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import {
+  type Exit,
+  encodeFrame,
+  FrameType,
+  frameDecoder,
+  type SpawnFailure,
+  type StartRequest,
+} from './frames.ts'
+import { killGroup } from './proc.ts'
+
+/** It starts programs and nothing else: a small heap is enough, and makes its forks cheap. */
+const NODE_FLAGS = ['--max-old-space-size=32', '--max-semi-space-size=1']
+
+/** What a launcher tells of one run, in this order: started then exited, or failed; or lost. */
+export interface LaunchEvents {
+  started(pid: number): void
+  failed(failure: SpawnFailure): void
+  exited(exit: Exit): void
+  /** The launcher died; the run's process group was killed. */
+  lost(): void
+}
+
+interface Launch {
+  readonly events: LaunchEvents
+  process: { readonly pid: number; readonly startTime: number } | undefined
+}
+
+export interface LauncherOptions {
+  readonly path: string
+  readonly environment: Readonly<Record<string, string>>
+  /** It is gone, and everything of it was settled. `complaint`: the end of what it wrote to stderr. */
+  gone(launcher: LauncherProcess, complaint: string): void
+}
+
+export class LauncherProcess {
+  readonly #options: LauncherOptions
+  readonly #child: ChildProcess
+  readonly #launches = new Map<number, Launch>()
+  readonly #makingFifos = new Map<number, (fault: string | undefined) => void>()
+  #complaint = ''
+  #isCorked = false
+  #isReady = false
+  #isGone = false
+  #starting = 0
+
+  constructor(options: LauncherOptions) {
+    this.#options = options
+    // In a session of its own: a Ctrl-C at the terminal is the node's to answer.
+    const child = spawn(process.execPath, [...NODE_FLAGS, options.path], {
+      detached: true,
+      env: { ...options.environment },
+      cwd: '/',
+      stdio: ['pipe', 'pipe', 'pipe'],
+    })
+    this.#child = child
+    child.stdout.on(
+      'data',
+      frameDecoder((type, run, body) => this.#take(type, run, body)),
+    )
+    child.stderr.on('data', (bytes: Buffer) => {
+      this.#complaint = (this.#complaint + bytes.toString()).slice(-2000)
+    })
+    child.stdin.on('error', () => {}) // its end is heard below
+    child.on('error', (error) => {
+      this.#complaint += error.message
+      if (child.pid === undefined) this.#onGone()
+    })
+    child.on('exit', () => this.#onGone())
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid
+  }
+
+  /** It was heard of: a launcher that never was cannot be expected to work next time. */
+  get isReady(): boolean {
+    return this.#isReady
+  }
+
+  /** More than one start is waiting for it. */
+  get isQueued(): boolean {
+    return this.#starting > 1
+  }
+
+  /** Starts that it has not answered yet count first: they are what a new one waits for. */
+  get load(): number {
+    return this.#starting * 1e6 + this.#launches.size
+  }
+
+  start(run: number, request: StartRequest, events: LaunchEvents): void {
+    this.#launches.set(run, { events, process: undefined })
+    this.#starting += 1
+    this.#send(FrameType.start, run, JSON.stringify(request))
+  }
+
+  kill(run: number, signal: NodeJS.Signals): void {
+    this.#send(FrameType.kill, run, signal)
+  }
+
+  makeFifos(
+    id: number,
+    paths: readonly string[],
+    settle: (fault: string | undefined) => void,
+  ): void {
+    this.#makingFifos.set(id, settle)
+    this.#send(FrameType.makeFifos, id, JSON.stringify(paths))
+  }
+
+  /** What is said in one turn leaves in one write. */
+  #send(type: number, run: number, body: string): void {
+    const stdin = this.#child.stdin
+    if (stdin === null || this.#isGone) return
+    if (!this.#isCorked) {
+      this.#isCorked = true
+      stdin.cork()
+      process.nextTick(() => {
+        this.#isCorked = false
+        stdin.uncork()
+      })
+    }
+    stdin.write(encodeFrame(type, run, body))
+  }
+
+  #take(type: number, run: number, body: Buffer): void {
+    if (type === FrameType.ready) this.#isReady = true
+    else if (type === FrameType.fifosMade) this.#onFifosMade(run, body.toString())
+    else this.#onLaunch(type, run, body)
+  }
+
+  #onFifosMade(id: number, fault: string): void {
+    const settle = this.#makingFifos.get(id)
+    this.#makingFifos.delete(id)
+    settle?.(fault === '' ? undefined : fault)
+  }
+
+  #onLaunch(type: number, run: number, body: Buffer): void {
+    const launch = this.#launches.get(run)
+    if (launch === undefined) return
+    if (type === FrameType.started) {
+      this.#starting -= 1
+      const pid = body.readDoubleLE(0)
+      launch.process = { pid, startTime: body.readDoubleLE(8) }
+      launch.events.started(pid)
+    } else if (type === FrameType.failed) {
+      this.#starting -= 1
+      this.#launches.delete(run)
+      launch.events.failed(JSON.parse(body.toString()) as SpawnFailure) // our launcher's
+    } else if (type === FrameType.exited) {
+      this.#launches.delete(run)
+      launch.events.exited(JSON.parse(body.toString()) as Exit) // our launcher's
+    }
+  }
+
+  #onGone(): void {
+    if (this.#isGone) return
+    this.#isGone = true
+    for (const { events, process } of this.#launches.values()) {
+      if (process !== undefined) killGroup(process.pid, process.startTime)
+      events.lost()
+    }
+    this.#launches.clear()
+    for (const settle of this.#makingFifos.values()) settle('the launcher died')
+    this.#makingFifos.clear()
+    this.#options.gone(this, this.#complaint)
+  }
+
+  /** It kills every group and goes. Its end is told by `gone`. */
+  end(): void {
+    this.#child.stdin?.end()
+  }
+
+  /** When it does not go by itself. */
+  terminate(): void {
+    this.#child.kill('SIGKILL')
+  }
+}

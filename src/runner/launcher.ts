@@ -1,0 +1,147 @@
+// Launcher: a small process beside a node that starts programs for it. A fork of the
+// node itself would stop its event loop for as long as copying its page tables takes.
+//
+// Frames come on stdin and go out on stdout. The end of stdin means that the node is
+// gone: every group is killed, then this process ends. A program is always the leader of
+// a session and group of its own. Program output never passes through here: descriptors
+// are opened by path (FIFOs that the node reads) and closed again after the start.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { closeSync, constants, openSync } from 'node:fs'
+import type { StartRequest } from './frames.ts'
+import { encodeFrame, FrameType, frameDecoder } from './frames.ts'
+import { killGroup, signalGroup, startTimeOf } from './proc.ts'
+import { explain, foresee } from './spawn-failure.ts'
+
+interface Program {
+  readonly pid: number
+  readonly startTime: number
+  isRunning: boolean
+}
+
+const programs = new Map<number, Program>()
+/** Starts wait here one turn each, so that a kill or an exit never waits for all of them. */
+const waiting: [run: number, body: Buffer][] = []
+
+const send = (type: number, run: number, body: Buffer | string = ''): void => {
+  process.stdout.write(encodeFrame(type, run, body))
+}
+
+const startNext = (): void => {
+  const next = waiting.shift()
+  if (next === undefined) return
+  if (waiting.length > 0) setImmediate(startNext)
+  const [run, body] = next
+  const request = JSON.parse(body.toString()) as StartRequest // our own node's
+  const fault = foresee(request)
+  if (fault !== undefined) {
+    send(FrameType.failed, run, JSON.stringify(fault))
+    return
+  }
+  try {
+    start(run, request)
+  } catch (error) {
+    send(FrameType.failed, run, JSON.stringify(explain(error, request)))
+  }
+}
+
+const start = (run: number, request: StartRequest): void => {
+  const opened: number[] = []
+  const open = (path: string | undefined, flags: number): number | 'ignore' => {
+    if (path === undefined) return 'ignore'
+    // Never waits: the node holds the other end, and if it is gone this fails.
+    const fd = openSync(path, flags | constants.O_NONBLOCK)
+    opened.push(fd)
+    return fd
+  }
+  try {
+    const stdin = open(request.stdin, constants.O_RDONLY)
+    const stdout = open(request.stdout, constants.O_WRONLY)
+    const stderr = open(request.stderr, constants.O_WRONLY)
+    const startedAt = performance.now()
+    const child = spawn(request.program, request.arguments, {
+      cwd: request.directory,
+      env: request.environment,
+      detached: true,
+      stdio: [stdin, stdout, stderr],
+    })
+    child.on('error', (error) => {
+      if (child.pid === undefined)
+        send(FrameType.failed, run, JSON.stringify(explain(error, request)))
+    })
+    if (child.pid !== undefined) watch(run, child.pid, child, startedAt)
+  } finally {
+    for (const fd of opened) closeSync(fd)
+  }
+}
+
+const watch = (
+  run: number,
+  pid: number,
+  child: ChildProcess,
+  startedAt: number,
+): void => {
+  const program: Program = { pid, startTime: startTimeOf(pid), isRunning: true }
+  programs.set(run, program)
+  const body = Buffer.allocUnsafe(16)
+  body.writeDoubleLE(pid, 0)
+  body.writeDoubleLE(program.startTime, 8)
+  send(FrameType.started, run, body)
+  child.on('exit', (code, signal) => {
+    program.isRunning = false
+    const left = signalGroup(pid, 0)
+    if (!left) programs.delete(run)
+    const runMs = performance.now() - startedAt
+    send(FrameType.exited, run, JSON.stringify({ code, signal, runMs, left }))
+  })
+}
+
+const kill = (run: number, signal: NodeJS.Signals): void => {
+  const program = programs.get(run)
+  if (program === undefined) return
+  if (program.isRunning) {
+    signalGroup(program.pid, signal)
+    return
+  }
+  // The leader has gone; this is the end of what it left behind.
+  killGroup(program.pid, program.startTime)
+  programs.delete(run)
+}
+
+const makeFifos = (run: number, body: Buffer): void => {
+  const paths = JSON.parse(body.toString()) as string[] // our own node's
+  const child = spawn('mkfifo', ['-m', '600', '--', ...paths], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  let reason = ''
+  child.stderr.on('data', (data) => {
+    reason = `${reason}${data}`.slice(0, 1000)
+  })
+  child.on('error', (error) => send(FrameType.fifosMade, run, error.message))
+  child.on('close', (code) => {
+    if (child.pid === undefined) return
+    send(FrameType.fifosMade, run, code === 0 ? '' : reason || `mkfifo: code ${code}`)
+  })
+}
+
+const take = (type: number, run: number, body: Buffer): void => {
+  if (type === FrameType.kill) kill(run, body.toString() as NodeJS.Signals)
+  else if (type === FrameType.makeFifos) makeFifos(run, body)
+  else if (type === FrameType.start && waiting.push([run, body]) === 1)
+    setImmediate(startNext)
+}
+
+const end = (): void => {
+  for (const { pid, startTime } of programs.values()) killGroup(pid, startTime)
+  process.exit(0)
+}
+
+// One throw must not take every program along with it.
+process.on('uncaughtException', (error) => {
+  process.stderr.write(`${error.stack ?? error.message}\n`)
+})
+process.stdout.on('error', end)
+process.stdin.on('data', frameDecoder(take))
+process.stdin.on('end', end)
+process.stdin.on('error', end)
+send(FrameType.ready, 0)

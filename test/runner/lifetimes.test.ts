@@ -1,0 +1,148 @@
+// Lifetimes: whoever dies, no program is left behind, and what ended is told.
+
+import { spawn } from 'node:child_process'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import { createRunner } from '../../src/runner/runner.ts'
+import {
+  finish,
+  read,
+  shell,
+  start,
+  stateOf,
+  testRunner,
+  until,
+} from '../support/runs.ts'
+
+/** A program with a child, both deaf to gentle signals; prints the child's pid. */
+const stubborn = 'trap "" INT TERM; sleep 1000 & echo $!; wait; sleep 1000'
+
+t.test('close kills every group, tells each run its end, leaves no file', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'manyhands-runner-'))
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  const runner = createRunner({ directory, tailMs: 60_000 })
+  t.teardown(() => runner.close())
+  const deaf = start(runner, shell(stubborn, { output: 'stream' }))
+  const child = Number(Buffer.from((await read(deaf.run, 1, 0)).data).toString())
+  const full = start(runner, shell('exec cat /dev/zero', { output: 'stream' }))
+  const escaped = start(
+    runner,
+    shell('setsid sleep 1000 & echo $!', { output: 'stream' }),
+  )
+  const far = Number(Buffer.from((await read(escaped.run, 1, 0)).data).toString())
+  t.teardown(() => stateOf(far) !== undefined && process.kill(far, 'SIGKILL'))
+  const reader = read(deaf.run, 2, 0, { waitMs: 60_000 })
+  const pids = [child, await deaf.pid, await full.pid, ...runner.launcherPids]
+  await Promise.all([runner.close(), runner.close()])
+  t.match(await deaf.end, { signal: 'SIGKILL' })
+  t.match(await full.end, { signal: 'SIGKILL' })
+  t.match(await escaped.end, { exitCode: 0, lostTail: true })
+  t.match(await reader, { eof: true, data: { length: 0 } })
+  for (const pid of pids) await until(`${pid} is gone`, () => stateOf(pid) === undefined)
+  t.same(readdirSync(directory), [])
+  t.throws(() => start(runner, shell('true')), /closed/)
+})
+
+t.test('closing at once ends what was not yet started', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'manyhands-runner-'))
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  const runner = createRunner({ directory })
+  t.teardown(() => runner.close())
+  const runs = Array.from({ length: 40 }, () => start(runner, shell('sleep 1000')))
+  await runner.close()
+  for (const { end } of runs) {
+    const { spawnError, signal } = await end
+    t.ok(spawnError?.code === 'ECANCELED' || signal === 'SIGKILL', 'it ended')
+  }
+})
+
+t.test('a node killed with -9 takes every group along', async (t) => {
+  const program = fileURLToPath(
+    new URL('../fixtures/programs/node-with-run.js', import.meta.url),
+  )
+  const directory = mkdtempSync(join(tmpdir(), 'manyhands-runner-'))
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  const node = spawn(process.execPath, [program, directory, stubborn], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  t.teardown(() => node.kill('SIGKILL'))
+  const lines = createInterface(node.stdout)[Symbol.asyncIterator]()
+  const pids = JSON.parse((await lines.next()).value ?? '[]') as number[]
+  t.ok(pids.length >= 3)
+  for (const pid of pids) t.ok(stateOf(pid), `${pid} runs`)
+  node.kill('SIGKILL')
+  for (const pid of pids) await until(`${pid} is gone`, () => stateOf(pid) === undefined)
+  t.equal(readdirSync(directory).length, 1, 'it could not clean up')
+  testRunner(t, { directory })
+  await until('the next one sweeps', () => readdirSync(directory).length === 1)
+})
+
+t.test('a launcher killed with -9 ends its runs and is replaced', async (t) => {
+  const warnings: string[] = []
+  const log = {
+    info() {},
+    error() {},
+    debug() {},
+    warn: (event: string) => void warnings.push(event),
+  }
+  const runner = testRunner(t, { launchers: 1, log })
+  const { run, end, pid } = start(runner, shell(stubborn, { output: 'stream' }))
+  const child = Number(Buffer.from((await read(run, 1, 0)).data).toString())
+  const pids = [child, await pid]
+  const [launcher] = runner.launcherPids
+  process.kill(launcher ?? 0, 'SIGKILL')
+  const ended = await end
+  t.match(ended, { signal: 'launcher-lost' })
+  t.equal(ended.stdout.size, `${child}\n`.length, 'what it wrote is kept')
+  for (const pid of pids) await until(`${pid} is gone`, () => stateOf(pid) === undefined)
+  t.match(await finish(runner, shell('echo again')), { out: 'again\n', exitCode: 0 })
+  t.same(warnings, ['launcher-lost'])
+})
+
+t.test('a launcher that cannot live fails the start instead of hanging it', async (t) => {
+  const runner = testRunner(t, { launcherPath: '/nowhere/launcher.js' })
+  const { spawnError, signal } = await finish(runner, shell('true'))
+  t.ok(spawnError !== undefined || signal === 'launcher-lost')
+})
+
+t.test('a child that was left behind quietly goes with its group', async (t) => {
+  const runner = testRunner(t)
+  const script = 'sleep 1000 >/dev/null 2>&1 & echo $!'
+  const ended = await finish(runner, shell(script))
+  t.match(ended, { exitCode: 0, lostTail: false })
+  const pid = Number(ended.out)
+  await until('it went with its group', () => stateOf(pid) === undefined)
+})
+
+t.test('the kill ladder: a deaf program outlives TERM but not KILL', async (t) => {
+  const runner = testRunner(t)
+  const { run, end, pid } = start(runner, shell(stubborn, { output: 'stream' }))
+  await read(run, 1, 0)
+  run.kill('SIGINT')
+  run.kill('SIGTERM')
+  const { out } = await finish(runner, shell('echo later'))
+  t.equal(out, 'later\n')
+  t.ok(stateOf(await pid))
+  run.kill('SIGKILL')
+  t.match(await end, { signal: 'SIGKILL' })
+})
+
+t.test('a kill before the start reaches the program', async (t) => {
+  const runner = testRunner(t)
+  const { run, end } = start(runner, shell('exec sleep 1000'))
+  run.kill('SIGTERM')
+  t.match(await end, { signal: 'SIGTERM' })
+})
+
+t.test('released output is gone, and its file with it', async (t) => {
+  const runner = testRunner(t)
+  const { run, end } = start(runner, shell('head -c 300000 /dev/zero'))
+  t.match(await end, { stdout: { size: 300_000, lost: 0 } })
+  t.equal((await read(run, 1, 299_000)).data.length, 1000)
+  run.release()
+  t.match(await read(run, 1, 0), { data: { length: 0 }, eof: true })
+})
