@@ -18,7 +18,7 @@ import { NOTHING } from './store.ts'
  * A program that is over by then is read by hand, which is several times cheaper than
  * joining its pipes to the event loop. It is also the most by which first bytes are late.
  */
-const ATTACH_AFTER_MS = 3
+const ATTACH_AFTER_MS = 5
 
 /** What runs share. */
 export interface RunContext {

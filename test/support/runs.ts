@@ -18,9 +18,15 @@ export type Spec = Partial<RunSpec> & Pick<RunSpec, 'program'>
 export const testRunner = (
   t: Test,
   options: Partial<RunnerOptions> = {},
-): LocalRunner => {
+): LocalRunner & { readonly directory: string } => {
   const directory = mkdtempSync(join(tmpdir(), 'manyhands-runner-'))
-  const runner = createRunner({ directory, tailMs: 200, ...options })
+  const where = options.directory ?? directory
+  const runner = Object.assign(
+    createRunner({ tailMs: 200, ...options, directory: where }),
+    {
+      directory: where,
+    },
+  )
   t.teardown(async () => {
     await runner.close()
     rmSync(directory, { recursive: true, force: true })

@@ -1,0 +1,225 @@
+// Runner benchmark: starts per second beside a bare loop of child_process.spawn, and
+// what starting, holding back and passing on costs the process that does it.
+//
+//   node dist/bench/runner.js [starts] [parallel] [rounds]
+
+import { type ChildProcess, fork, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { fileURLToPath } from 'node:url'
+import type { Run, Runner, RunSpec } from '../src/ports.ts'
+import { createRunner } from '../src/runner/runner.ts'
+
+const [starts = 2000, parallel = 2, rounds = 3] = process.argv
+  .slice(2)
+  .map(Number)
+  .filter((value) => value > 0)
+
+const spec: RunSpec = {
+  program: '/bin/true',
+  arguments: [],
+  directory: '/',
+  environment: { PATH: '/usr/bin:/bin' },
+  output: 'capture',
+  outputCapBytes: 64 * 1024 * 1024,
+}
+
+/** Calls `one` so often, so many at a time; resolves to calls per second. */
+const rate = (
+  count: number,
+  width: number,
+  one: (done: () => void) => void,
+): Promise<number> =>
+  new Promise((resolve) => {
+    const startedAt = performance.now()
+    let begun = 0
+    let ended = 0
+    const next = (): void => {
+      if (begun === count) return
+      begun += 1
+      one(() => {
+        ended += 1
+        if (ended === count) resolve((count * 1000) / (performance.now() - startedAt))
+        else next()
+      })
+    }
+    for (let i = 0; i < width; i += 1) next()
+  })
+
+const bareSpawn = (done: () => void): void => {
+  const child = spawn('true', [], { stdio: ['ignore', 'pipe', 'pipe'] })
+  child.stdout.resume()
+  child.stderr.resume()
+  child.on('close', done)
+}
+
+const throughRunner =
+  (runner: Runner) =>
+  (done: () => void): void => {
+    const run = runner.start(spec, {
+      started() {},
+      ended(end) {
+        if (end.exitCode !== 0) throw new Error(`ended: ${JSON.stringify(end)}`)
+        run.release()
+        done()
+      },
+    })
+  }
+
+/** The bare loop has a small process of its own, as anyone's script would. */
+const bareProcess = (): { run(): Promise<number>; child: ChildProcess } => {
+  const child = fork(fileURLToPath(import.meta.url), ['bare'])
+  const run = (): Promise<number> =>
+    new Promise((resolve) => {
+      child.once('message', (value) => resolve(Number(value)))
+      child.send([starts, parallel])
+    })
+  return { run, child }
+}
+
+const median = (values: readonly number[]): number =>
+  values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN
+
+const round = (value: number, digits = 2): string => value.toFixed(digits)
+
+const compare = async (runner: Runner, what: string): Promise<void> => {
+  const bare = bareProcess()
+  const rates: [number, number][] = []
+  const delay = monitorEventLoopDelay({ resolution: 1 })
+  let cpu = 0
+  for (let i = 0; i < rounds; i += 1) {
+    const bareRate = await bare.run()
+    const from = process.cpuUsage()
+    delay.enable()
+    const ours = await rate(starts, parallel, throughRunner(runner))
+    delay.disable()
+    const used = process.cpuUsage(from)
+    cpu += (used.user + used.system) / 1000
+    rates.push([ours, bareRate])
+  }
+  bare.child.kill()
+  const ratio = median(rates.map(([ours, theirs]) => ours / theirs))
+  console.log(
+    `${what}: ${round(median(rates.map(([ours]) => ours)), 0)}/s, bare spawn ` +
+      `${round(median(rates.map(([, theirs]) => theirs)), 0)}/s, ratio ${round(ratio)}; ` +
+      `node ${round(cpu / starts / rounds, 3)} CPU ms a start, ` +
+      `loop delay p99 ${round(delay.percentile(99) / 1e6)} ms`,
+  )
+}
+
+const firstByte = async (runner: Runner, count: number): Promise<void> => {
+  const lateMs: number[] = []
+  for (let i = 0; i < count; i += 1)
+    await new Promise<void>((resolve) => {
+      // The program says when it wrote; both clocks are the system's.
+      const run = runner.start(
+        {
+          ...spec,
+          program: '/bin/sh',
+          arguments: ['-c', 'date +%s.%N; exec sleep 0.02'],
+          output: 'stream',
+        },
+        {
+          started() {},
+          ended() {
+            run.release()
+            resolve()
+          },
+        },
+      )
+      run.read(1, 0, 100, 5000, ({ data }) => {
+        const at = performance.timeOrigin + performance.now()
+        lateMs.push(at - Number(Buffer.from(data).toString()) * 1000)
+      })
+    })
+  const sorted = lateMs.toSorted((a, b) => a - b)
+  const p99 = sorted[Math.floor(sorted.length * 0.99)] ?? Number.NaN
+  console.log(
+    `first output byte after it was written: median ${round(median(lateMs))} ms, p99 ${round(p99)} ms`,
+  )
+}
+
+/** 1 GiB through a reader that stops now and then. */
+const stream = async (runner: Runner): Promise<void> => {
+  const size = 1024 ** 3
+  const rssBefore = process.memoryUsage.rss()
+  let rssMost = 0
+  const hash = createHash('sha256')
+  const startedAt = performance.now()
+  let pausedMs = 0
+  let blocked = 0
+  let pauses = 0
+  let stated = ''
+  let isRead = false
+  await new Promise<void>((resolve) => {
+    let pid = 0
+    const run: Run = runner.start(
+      {
+        ...spec,
+        program: '/usr/bin/head',
+        arguments: ['-c', String(size), '/dev/zero'],
+        output: 'stream',
+      },
+      {
+        started(value) {
+          pid = value
+        },
+        ended(end) {
+          stated = end.stdout.sha256
+          if (isRead) resolve()
+        },
+      },
+    )
+    const next = (offset: number): void =>
+      run.read(1, offset, 64 * 1024, 5000, ({ data, eof }) => {
+        hash.update(data)
+        rssMost = Math.max(rssMost, process.memoryUsage.rss())
+        const after = offset + data.length
+        if (eof) {
+          isRead = true
+          if (stated !== '') resolve()
+          return
+        }
+        if (Math.floor(offset / 128e6) === Math.floor(after / 128e6)) {
+          setImmediate(next, after)
+          return
+        }
+        setTimeout(() => {
+          pauses += 1
+          pausedMs += 100
+          if (readFileSync(`/proc/${pid}/wchan`, 'utf8').includes('pipe')) blocked += 1
+          next(after)
+        }, 100)
+      })
+    next(0)
+  })
+  if (stated !== hash.digest('hex')) throw new Error('digests differ')
+  const seconds = (performance.now() - startedAt - pausedMs) / 1000
+  console.log(
+    `1 GiB through a reader that pauses: ${round(1024 / seconds, 0)} MiB/s besides the pauses, ` +
+      `digest equal, memory +${round((rssMost - rssBefore) / 1024 ** 2, 0)} MiB, ` +
+      `program blocked in ${blocked} of ${pauses} pauses`,
+  )
+}
+
+const main = async (): Promise<void> => {
+  const directory = mkdtempSync(join(tmpdir(), 'manyhands-bench-'))
+  const runner = createRunner({ directory })
+  await rate(50, 4, throughRunner(runner))
+  await compare(runner, `${starts} x true, ${parallel} at a time`)
+  await firstByte(runner, 200)
+  await stream(runner)
+  const held = Array.from({ length: 100 }, () => Buffer.alloc(8 * 1024 * 1024, 1))
+  await compare(runner, `the same with ${held.length * 8} MB held`)
+  await runner.close()
+  rmSync(directory, { recursive: true, force: true })
+}
+
+if (process.argv[2] === 'bare')
+  process.on('message', ([count = 1, width = 1]: number[]) => {
+    void rate(count, width, bareSpawn).then((value) => process.send?.(value))
+  })
+else await main()
