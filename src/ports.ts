@@ -9,6 +9,7 @@ import type {
   HostName,
   Introduction,
   Kind,
+  LedgerId,
   NodeId,
   NodeType,
   OutputData,
@@ -16,6 +17,15 @@ import type {
   RequestOf,
 } from '../protocol/index.ts'
 import type { AskFailure, JobFailure } from './failures.ts'
+import type { Change, RecordedTask, Submission } from './machines/changes.ts'
+
+export type {
+  Assigned,
+  Change,
+  Closed,
+  RecordedTask,
+  Submission,
+} from './machines/changes.ts'
 
 /** Ends a timer; calling it late or twice does nothing. */
 export type Cancel = () => void
@@ -169,4 +179,41 @@ export interface Jobs {
     settle: (result: Either<JobFailure, PreparedJob>) => void,
     signal?: AbortSignal,
   ): void
+}
+
+/**
+ * What became of a commit. `full`: nothing of it was applied, what was durable stays, and it
+ * may be tried again. After `fenced` (another holder has a higher epoch) and `failed` every
+ * later commit fails too: stop.
+ */
+export type CommitResult =
+  | { readonly kind: 'durable' }
+  | { readonly kind: 'full' }
+  | { readonly kind: 'fenced' }
+  | { readonly kind: 'failed'; readonly reason: string }
+
+/** Where a manager's tasks survive it. Reads see only what is durable. */
+export interface Ledger {
+  readonly id: LedgerId
+  /** Grown at each start or take-over; every commit is conditional on it. */
+  readonly epoch: number
+  /** The open tasks, by sequence; before any commit. */
+  replay(): AsyncIterable<RecordedTask>
+  /**
+   * All or nothing; commits take effect in call order. `settle` is called once, in a later
+   * turn, after the changes are safe.
+   */
+  commit(changes: readonly Change[], settle: (result: CommitResult) => void): void
+  /** The first sequence that was never given out. */
+  nextSequence(): number
+  task(seq: number): RecordedTask | undefined
+  /** The submission with this idempotency key. */
+  byKey(key: string): Submission | undefined
+  /** Tasks below `before`, newest first. */
+  list(before: number, limit: number): readonly RecordedTask[]
+  /** These closed tasks are no longer asked for; the engine drops them when it suits it. */
+  retire(seqs: readonly number[]): void
+  stats(): { readonly open: number; readonly closed: number }
+  /** Waits for commits under way. */
+  close(): Promise<void>
 }

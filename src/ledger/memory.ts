@@ -1,0 +1,177 @@
+// The memory ledger: a ledger without a disk, for meshes whose tasks may die with their
+// manager, and for tests, which can make it fail, be fenced, be full, or forget.
+//
+// It keeps the promise of the port all the same: a commit settles in a later turn, and
+// nothing of it can be read before.
+
+import type { LedgerId } from '../../protocol/index.ts'
+import type {
+  Assigned,
+  Change,
+  Closed,
+  CommitResult,
+  Ledger,
+  RecordedTask,
+  Submission,
+} from '../ports.ts'
+
+export interface MemoryLedgerOptions {
+  /** 10 lower-case letters and digits, new at every start: what it held is gone. */
+  readonly id: LedgerId
+  readonly epoch?: number
+  /** Runs `fn` in a later turn; default `setImmediate`. */
+  readonly later?: (fn: () => void) => void
+}
+
+/** A ledger whose next commits a test can spoil. */
+export interface MemoryLedger extends Ledger {
+  /** Commits settle so from now on; undefined: they work again (not after failed or fenced). */
+  spoil(result: CommitResult | undefined): void
+  /** What a power cut does: commits that have not settled never will. */
+  forgetUnsettled(): void
+}
+
+interface Row {
+  readonly seq: number
+  readonly submission: Submission
+  attempt: number
+  failures: number
+  losses: number
+  assigned: Assigned[]
+  closed: Closed | undefined
+}
+
+/** Hand-outs that are remembered of one task; older ones are dropped. */
+const ATTEMPTS_KEPT = 16
+const durable: CommitResult = { kind: 'durable' }
+
+export const createMemoryLedger = (options: MemoryLedgerOptions): MemoryLedger => {
+  const later = options.later ?? ((fn) => void setImmediate(fn))
+  const rows = new Map<number, Row>()
+  const keys = new Map<string, { readonly submission: Submission; left: number }>()
+  const idle: (() => void)[] = []
+  let next = 1
+  let closed = 0
+  let underWay = 0
+  let generation = 0
+  let spoiled: CommitResult | undefined
+  let dead: CommitResult | undefined
+
+  const submit = (submission: Submission) => {
+    keys.set(submission.key, { submission, left: submission.tasks.length })
+    next = Math.max(next, submission.first + submission.tasks.length)
+    for (let i = 0; i < submission.tasks.length; i++) {
+      const seq = submission.first + i
+      rows.set(seq, {
+        seq,
+        submission,
+        attempt: 1,
+        failures: 0,
+        losses: 0,
+        assigned: [],
+        closed: undefined,
+      })
+    }
+  }
+
+  const applyToRow = (row: Row, change: Exclude<Change, { kind: 'submitted' }>) => {
+    if (row.closed !== undefined) return // the first outcome stays
+    row.attempt = change.attempt
+    if (change.kind === 'assigned') {
+      row.assigned.push(change)
+      if (row.assigned.length > ATTEMPTS_KEPT) row.assigned.shift()
+      return
+    }
+    row.failures = change.failures
+    row.losses = change.losses
+    if (change.kind !== 'closed') return
+    row.closed = change
+    closed += 1
+  }
+
+  const apply = (changes: readonly Change[]) => {
+    for (const change of changes) {
+      if (change.kind === 'submitted') {
+        submit(change.submission)
+        continue
+      }
+      const row = rows.get(change.seq)
+      if (row !== undefined) applyToRow(row, change)
+    }
+  }
+
+  const judge = (changes: readonly Change[]): CommitResult => {
+    const result = dead ?? spoiled ?? durable
+    if (result.kind === 'durable') apply(changes)
+    else if (result.kind !== 'full') dead = result
+    return result
+  }
+
+  const drop = (row: Row) => {
+    rows.delete(row.seq)
+    closed -= 1
+    const key = keys.get(row.submission.key)
+    if (key === undefined) return
+    key.left -= 1
+    if (key.left === 0) keys.delete(row.submission.key)
+  }
+
+  return {
+    id: options.id,
+    epoch: options.epoch ?? 1,
+    async *replay() {
+      for (const row of [...rows.values()]) if (!row.closed) yield recorded(row)
+    },
+    commit: (changes, settle) => {
+      const mine = generation
+      underWay += 1
+      later(() => {
+        if (mine !== generation) return
+        underWay -= 1
+        settle(judge(changes))
+        if (underWay === 0) for (const wake of idle.splice(0)) wake()
+      })
+    },
+    nextSequence: () => next,
+    task: (seq) => {
+      const row = rows.get(seq)
+      return row && recorded(row)
+    },
+    byKey: (key) => keys.get(key)?.submission,
+    list: (before, limit) => {
+      const found: RecordedTask[] = []
+      for (let seq = Math.min(before, next) - 1; seq > 0 && found.length < limit; seq--) {
+        const row = rows.get(seq)
+        if (row) found.push(recorded(row))
+      }
+      return found
+    },
+    retire: (seqs) => {
+      for (const seq of seqs) {
+        const row = rows.get(seq)
+        if (row?.closed) drop(row)
+      }
+    },
+    stats: () => ({ open: rows.size - closed, closed }),
+    close: async () => {
+      if (underWay > 0) await new Promise<void>((done) => idle.push(done))
+      dead ??= { kind: 'failed', reason: 'the ledger is closed' }
+    },
+    spoil: (result) => {
+      spoiled = result
+    },
+    forgetUnsettled: () => {
+      generation += 1
+      underWay = 0
+      for (const wake of idle.splice(0)) wake()
+    },
+  }
+}
+
+const recorded = (row: Row): RecordedTask => {
+  const { closed, submission, ...rest } = row
+  const request = submission.tasks[row.seq - submission.first]
+  if (request === undefined) throw new Error(`task ${row.seq} has no body`)
+  const task = { ...rest, assigned: [...row.assigned], submission, request }
+  return closed === undefined ? task : { ...task, closed }
+}

@@ -1,0 +1,69 @@
+// Changes: what a manager's ledger is asked to remember, and what it gives back.
+//
+// A transition of the task table makes a change; the change is durable before anything of
+// it is answered, sent or shown. TaskStarted, pings and progress make none: a restart
+// learns them from the workers' inventories.
+
+import type { Outcome, TaskRequest } from '../../protocol/index.ts'
+
+/** One TasksSubmit: its tasks have the sequences `first` to `first + tasks.length - 1`. */
+export interface Submission {
+  readonly first: number
+  readonly key: string
+  readonly batch: string
+  readonly tasks: readonly TaskRequest[]
+  /** The manager's wall clock. */
+  readonly atMs: number
+}
+
+export interface Submitted {
+  readonly kind: 'submitted'
+  readonly submission: Submission
+}
+
+/** A task was given to a node; it leaves when this is durable. */
+export interface Assigned {
+  readonly kind: 'assigned'
+  readonly seq: number
+  readonly attempt: number
+  readonly nodeId: string
+  readonly bootId: string
+  readonly hostName: string
+  readonly atMs: number
+}
+
+/** A task waits again, under a new attempt. `notBeforeMs`: Unix milliseconds, 0 = now. */
+export interface Requeued {
+  readonly kind: 'requeued'
+  readonly seq: number
+  readonly attempt: number
+  readonly failures: number
+  readonly losses: number
+  readonly notBeforeMs: number
+}
+
+/** The one outcome of a task. */
+export interface Closed {
+  readonly kind: 'closed'
+  readonly seq: number
+  readonly attempt: number
+  readonly state: 'completed' | 'failed' | 'aborted'
+  readonly outcome: Outcome
+  readonly failures: number
+  readonly losses: number
+  readonly endedMs: number
+}
+
+export type Change = Submitted | Assigned | Requeued | Closed
+
+/** A task as a ledger remembers it: the body, and the last of each change. */
+export interface RecordedTask {
+  readonly seq: number
+  readonly submission: Submission
+  readonly request: TaskRequest
+  readonly attempt: number
+  readonly failures: number
+  readonly losses: number
+  readonly assigned: readonly Assigned[]
+  readonly closed?: Closed
+}
