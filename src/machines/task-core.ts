@@ -1,0 +1,284 @@
+// The task table's state and its few primitive moves: into a queue, to a worker, into an
+// outcome. Everything that happens (tasks.ts) is told in these; each keeps the counters of
+// worker and batch true, and no other code changes them.
+
+import type { ErrorKind, Outcome, TaskState } from '../../protocol/index.ts'
+import type { Change, Submitted } from './changes.ts'
+import { DueHeap } from './due-heap.ts'
+import type { ManagerConfig } from './manager-config.ts'
+import { occupy } from './placement.ts'
+import type { TaskEffect } from './task-events.ts'
+import { TaskQueue } from './task-queue.ts'
+import {
+  type Batch,
+  type CancelTicket,
+  inlineBytes,
+  isClosed,
+  isSent,
+  resultOf,
+  type Task,
+  type Worker,
+} from './task-record.ts'
+
+export class TaskCore {
+  readonly config: ManagerConfig
+  readonly prefix: string
+  readonly tasks = new Map<number, Task>()
+  readonly batches = new Map<string, Batch>()
+  readonly keys = new Map<
+    string,
+    { readonly change: Submitted; left: number; durable: boolean }
+  >()
+  readonly workers = new Map<string, Worker>()
+  readonly queue = new TaskQueue()
+  readonly due = new DueHeap()
+  nextSeq = 1
+  /** Where placement stopped looking, if it did not get through. */
+  resumeAt = 0
+  /** Not closed, those whose outcome is being recorded included. */
+  open = 0
+  closedBytes = 0
+  #effects: TaskEffect[] = []
+  /** Closed tasks, oldest from `#oldest` on. */
+  #closed: (Task | undefined)[] = []
+  #oldest = 0
+
+  constructor(config: ManagerConfig, ledgerId: string) {
+    this.config = config
+    this.prefix = `${ledgerId}-`
+  }
+
+  get closed(): number {
+    return this.#closed.length - this.#oldest
+  }
+
+  find(id: string): Task | undefined {
+    if (!id.startsWith(this.prefix)) return undefined
+    return this.tasks.get(Number(id.slice(this.prefix.length)))
+  }
+
+  effect(effect: TaskEffect): void {
+    this.#effects.push(effect)
+  }
+
+  takeEffects(): readonly TaskEffect[] {
+    const effects = this.#effects
+    if (effects.length > 0) this.#effects = []
+    return effects
+  }
+
+  record(change: Change): void {
+    this.effect({ kind: 'record', change })
+  }
+
+  /** The one place where a task's state changes, so that the counts stay true. */
+  setState(task: Task, state: TaskState): void {
+    const by = Number(state === 'running') - Number(task.state === 'running')
+    task.batch.running += by
+    if (task.worker !== undefined) task.worker.running += by
+    task.state = state
+    if (task.watched) this.effect({ kind: 'moved', task })
+  }
+
+  /** Takes it out of whatever place it has. */
+  detach(task: Task): void {
+    this.queue.remove(task)
+    this.due.remove(task)
+    const { worker } = task
+    if (worker === undefined) return
+    if (task.state === 'running') {
+      worker.running -= 1
+      task.batch.running -= 1
+      task.state = 'accepted' // closing shows as running no more
+    }
+    worker.tasks.delete(task)
+    occupy(worker, task.need, -1)
+    task.worker = undefined
+  }
+
+  enqueue(task: Task, where: 'front' | 'back'): void {
+    this.detach(task)
+    this.setState(task, 'queued')
+    if (where === 'back') this.queue.push(task)
+    else this.queue.pushFront(task)
+  }
+
+  /** Gives it a place at a worker; it leaves when that is durable. */
+  assign(task: Task, worker: Worker, wallMs: number): void {
+    this.detach(task)
+    this.setState(task, 'queued')
+    task.worker = worker
+    task.resent = 0
+    worker.tasks.add(task)
+    occupy(worker, task.need, 1)
+    const { seq, attempt } = task
+    const { nodeId, bootId, hostName } = worker
+    const change: Change = {
+      kind: 'assigned',
+      seq,
+      attempt,
+      nodeId,
+      bootId,
+      hostName,
+      atMs: wallMs,
+    }
+    task.change = change
+    this.record(change)
+  }
+
+  /** Waits again, as a new attempt. */
+  requeue(task: Task, at: { nowMs: number; wallMs: number }, delayMs = 0): void {
+    this.detach(task)
+    task.attempt += 1
+    const { seq, attempt, failures, losses } = task
+    const change: Change = {
+      kind: 'requeued',
+      seq,
+      attempt,
+      failures,
+      losses,
+      notBeforeMs: delayMs > 0 ? at.wallMs + delayMs : 0,
+    }
+    task.change = change
+    this.record(change)
+    if (delayMs === 0) {
+      this.enqueue(task, 'front')
+      return
+    }
+    this.setState(task, 'queued')
+    this.due.set(task, at.nowMs + delayMs, 'retry')
+  }
+
+  /** Decides its outcome; it is closed when that is durable. */
+  close(
+    task: Task,
+    state: 'completed' | 'failed' | 'aborted',
+    outcome: Outcome,
+    wallMs: number,
+  ): void {
+    this.detach(task)
+    const { seq, attempt, failures, losses } = task
+    const change: Change = {
+      kind: 'closed',
+      seq,
+      attempt,
+      state,
+      outcome,
+      failures,
+      losses,
+      endedMs: wallMs,
+    }
+    task.closing = change
+    task.change = change
+    this.record(change)
+  }
+
+  fail(task: Task, error: ErrorKind, wallMs: number): void {
+    this.close(task, 'failed', { kind: 'Error', error }, wallMs)
+  }
+
+  /** Its outcome is durable. */
+  finish(task: Task): void {
+    if (task.closing === undefined || isClosed(task)) return
+    this.setState(task, task.closing.state)
+    this.open -= 1
+    task.batch.open -= 1
+    task.batch.log.push(task)
+    this.#closed.push(task)
+    this.closedBytes += inlineBytes(task)
+    this.effect({ kind: 'closed', task })
+    task.copyAt?.outgoingAborts.push(task)
+    task.copyAt = undefined
+    if (task.ticket !== undefined) this.leave(task.ticket)
+    task.ticket = undefined
+  }
+
+  leave(ticket: CancelTicket): void {
+    ticket.left -= 1
+    if (ticket.left === 0) this.effect({ kind: 'cancelled', ticket })
+  }
+
+  /** One loss more; the last one closes it. Does the task live on? */
+  lose(task: Task, wallMs: number): boolean {
+    task.losses += 1
+    if (task.losses < this.config.maxLosses) return true
+    this.fail(task, { kind: 'WorkerLost' }, wallMs)
+    return false
+  }
+
+  /** A copy at this worker has to end; sent until acknowledged. */
+  abort(worker: Worker, task: Task, attempt: number, ticket?: CancelTicket): void {
+    if (worker.status === 'lost') return
+    if (ticket !== undefined) ticket.left += 1
+    const earlier = worker.aborting.get(task)?.ticket
+    if (earlier !== undefined) this.leave(earlier)
+    worker.aborting.set(task, { attempt, ticket })
+  }
+
+  /** Sends the aborts whose tasks are closed for good, or wait again. */
+  flushAborts(worker: Worker): void {
+    if (worker.status !== 'managing' || worker.outgoingAborts.length === 0) return
+    const tasks = worker.outgoingAborts
+    worker.outgoingAborts = []
+    this.effect({ kind: 'abort', worker, tasks })
+  }
+
+  /** Nothing is left at this worker that could be stopped. */
+  releaseAborts(worker: Worker): void {
+    for (const { ticket } of worker.aborting.values()) if (ticket) this.leave(ticket)
+    worker.aborting.clear()
+    worker.outgoingAborts = []
+  }
+
+  /** Forgets the oldest closed tasks beyond what is kept. */
+  retire(): void {
+    const { keepClosed, keepClosedBytes } = this.config
+    if (this.closed <= keepClosed && this.closedBytes <= keepClosedBytes) return
+    const seqs: number[] = []
+    const refs = new Map<string, string[]>()
+    while (this.closed > keepClosed || this.closedBytes > keepClosedBytes) {
+      const task = this.#closed[this.#oldest]
+      if (task === undefined) break
+      this.#closed[this.#oldest++] = undefined
+      seqs.push(task.seq)
+      this.#forget(task, refs)
+    }
+    if (this.#oldest > 1024 && this.#oldest * 2 > this.#closed.length) {
+      this.#closed = this.#closed.slice(this.#oldest)
+      this.#oldest = 0
+    }
+    this.effect({ kind: 'retire', seqs, refs })
+  }
+
+  #forget(task: Task, refs: Map<string, string[]>): void {
+    this.tasks.delete(task.seq)
+    this.closedBytes -= inlineBytes(task)
+    const result = resultOf(task)
+    const nodeId = task.heldBy ?? ''
+    for (const ref of [result?.stdout?.ref, result?.stderr?.ref])
+      if (ref !== undefined) refs.set(nodeId, [...(refs.get(nodeId) ?? []), ref])
+    this.#forgetFromBatch(task)
+    const key = this.keys.get(task.submission.key)
+    if (key === undefined) return
+    key.left -= 1
+    if (key.left <= 0) this.keys.delete(task.submission.key)
+  }
+
+  // The log of a batch is in the order of closing, as retirement is: the first goes.
+  #forgetFromBatch(task: Task): void {
+    const { batch } = task
+    batch.dropped += 1
+    batch.retired += 1
+    if (batch.retired > 256 && batch.retired * 2 > batch.log.length) {
+      batch.log = batch.log.slice(batch.retired)
+      batch.retired = 0
+    }
+    if (batch.open === 0 && batch.log.length === batch.retired)
+      this.batches.delete(batch.label)
+  }
+
+  /** Is a copy of it, sent or maybe sent, at its worker? */
+  hasCopy(task: Task): boolean {
+    return task.worker !== undefined && isSent(task)
+  }
+}

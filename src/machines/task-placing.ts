@@ -1,0 +1,142 @@
+// Placing queued tasks, once per turn, and what falls due.
+
+import { choose, isOffered, toReserve } from './placement.ts'
+import type { TaskCore } from './task-core.ts'
+import type { TaskEvent } from './task-events.ts'
+import type { Shape } from './task-queue.ts'
+import type { Task, Worker } from './task-record.ts'
+import { overrun } from './task-sending.ts'
+
+type Of<K extends TaskEvent['kind']> = Extract<TaskEvent, { kind: K }>
+interface At {
+  readonly nowMs: number
+  readonly wallMs: number
+}
+
+export const place = (core: TaskCore, at: At): void => {
+  const from = core.resumeAt
+  core.resumeAt = 0
+  if (core.queue.size === 0 || !someRoom(core, at.nowMs)) return
+  const shapes = core.queue.shapes()
+  const first = from < shapes.length ? from : 0
+  const end = Math.min(shapes.length, first + core.config.shapesPerTurn)
+  const reserved = new Map<Worker, Shape>()
+  for (let i = first; i < end; i++) {
+    const shape = shapes[i]
+    if (shape !== undefined) placeShape(core, shape, reserved, at)
+  }
+  if (end < shapes.length) core.resumeAt = end
+}
+
+/** Most turns of a busy mesh end here. */
+const someRoom = ({ workers, config }: TaskCore, nowMs: number): boolean => {
+  for (const worker of workers.values())
+    if (
+      isOffered(worker, nowMs) &&
+      (worker.usedCores < 2 * worker.cores || worker.coreless < config.coreless)
+    )
+      return true
+  return false
+}
+
+const placeShape = (
+  core: TaskCore,
+  shape: Shape,
+  reserved: Map<Worker, Shape>,
+  at: At,
+): void => {
+  const { config, workers } = core
+  for (;;) {
+    const task = shape.head
+    if (task === undefined) break
+    const worker = choose(shape, workers.values(), reserved, config, at.nowMs)
+    if (worker === undefined) break
+    shape.blockedSinceMs = undefined
+    shape.reserved = undefined
+    core.assign(task, worker, at.wallMs)
+  }
+  if (shape.size === 0) return
+  shape.blockedSinceMs ??= at.nowMs
+  if (at.nowMs - shape.blockedSinceMs < config.reserveAfterMs) return
+  shape.reserved = toReserve(shape, workers.values(), reserved)
+  if (shape.reserved !== undefined) reserved.set(shape.reserved, shape)
+}
+
+export const onTick = (core: TaskCore, at: Of<'tick'>): void => {
+  const asked = new Map<Worker, Task[]>()
+  for (;;) {
+    const task = core.due.first
+    if (task === undefined || task.dueMs > at.nowMs) break
+    onDue(core, task, asked, at)
+  }
+  for (const [worker, tasks] of asked) core.effect({ kind: 'ask', worker, tasks })
+  for (const worker of core.workers.values()) {
+    core.flushAborts(worker)
+    if (worker.abortAgainAtMs <= at.nowMs) abortAgain(core, worker)
+    if (worker.status === 'lost') onLongLost(core, worker, at)
+  }
+}
+
+const onDue = (core: TaskCore, task: Task, asked: Map<Worker, Task[]>, at: At): void => {
+  if (task.dueFor === 'retry') {
+    core.enqueue(task, 'front')
+    return
+  }
+  const { worker } = task
+  if (worker === undefined) {
+    core.due.remove(task)
+    return
+  }
+  // Deadlines stand still while the worker is suspect, and go on after it was reconciled.
+  if (worker.status !== 'managing') {
+    core.due.set(task, at.nowMs + 1_000, 'deadline')
+    return
+  }
+  const pausedMs = worker.suspendedMs - task.suspendedMs
+  if (pausedMs > 0) {
+    task.suspendedMs = worker.suspendedMs
+    core.due.set(task, task.dueMs + pausedMs, 'deadline')
+    return
+  }
+  if (task.dueFor === 'overdue') {
+    overrun(core, task, at)
+    return
+  }
+  core.due.set(task, at.nowMs + core.config.askMs, 'overdue')
+  const tasks = asked.get(worker)
+  if (tasks === undefined) asked.set(worker, [task])
+  else tasks.push(task)
+}
+
+/** Every abort that still waits for its Ack, but for those whose record is not durable yet. */
+export const abortAgain = (core: TaskCore, worker: Worker): void => {
+  worker.abortAgainAtMs = Number.POSITIVE_INFINITY
+  worker.outgoingAborts = [...worker.aborting.keys()].filter(
+    (task) => task.copyAt !== worker,
+  )
+  core.flushAborts(worker)
+}
+
+/** Not back after ten leases: the losses count, and the worker is forgotten. */
+const onLongLost = (core: TaskCore, worker: Worker, at: At): void => {
+  if (at.nowMs < worker.lostAtMs + 10 * core.config.managerLeaseMs) return
+  countPendingLosses(core, worker, at.wallMs)
+  core.workers.delete(worker.nodeId)
+}
+
+export const countPendingLosses = (
+  core: TaskCore,
+  worker: Worker,
+  wallMs: number,
+): void => {
+  const pending = [...worker.lossPending]
+  worker.lossPending.clear()
+  for (const task of pending) {
+    if (task.closing !== undefined || core.tasks.get(task.seq) !== task) continue
+    const { worker: where, attempt } = task
+    const hadCopy = core.hasCopy(task)
+    if (core.lose(task, wallMs) || where === undefined || !hadCopy) continue
+    core.abort(where, task, attempt)
+    task.copyAt = where
+  }
+}

@@ -1,0 +1,142 @@
+// What becomes of an assignment: acknowledged, refused by reason, or not answered; and
+// what a worker says when it is asked (TasksPong).
+
+import type { Assignment } from '../../protocol/index.ts'
+import type { TaskCore } from './task-core.ts'
+import type { Refusal, TaskEvent } from './task-events.ts'
+import { begin, countFailure } from './task-outcomes.ts'
+import type { Task, Worker } from './task-record.ts'
+
+type Of<K extends TaskEvent['kind']> = Extract<TaskEvent, { kind: K }>
+interface At {
+  readonly nowMs: number
+  readonly wallMs: number
+}
+
+export const onAccepted = (core: TaskCore, event: Of<'accepted'>): void => {
+  const { worker, sent, refused } = event
+  for (const refusal of refused) {
+    const assignment = sent.find(({ task_id }) => task_id === refusal.task_id)
+    const task = assignment && stillSent(core, worker, assignment)
+    if (task !== undefined) onRefusal(core, worker, task, refusal, event)
+  }
+  for (const assignment of sent) {
+    const task = stillSent(core, worker, assignment)
+    const isRefused = refused.some(({ task_id }) => task_id === assignment.task_id)
+    if (task !== undefined && !isRefused) core.setState(task, 'accepted')
+  }
+}
+
+/** The task, if this hand-out is still the one that waits for the worker's word. */
+const stillSent = (
+  core: TaskCore,
+  worker: Worker,
+  { task_id, attempt }: Assignment,
+): Task | undefined => {
+  const task = core.find(task_id)
+  const isIt =
+    task?.worker === worker && task.attempt === attempt && task.state === 'sent'
+  return isIt ? task : undefined
+}
+
+const onRefusal = (
+  core: TaskCore,
+  worker: Worker,
+  task: Task,
+  { reason, retry_after_ms }: Refusal,
+  at: At,
+): void => {
+  switch (reason) {
+    case 'busy':
+    case 'draining':
+      leaveAlone(core, worker, retry_after_ms, at.nowMs)
+      core.enqueue(task, 'front')
+      return
+    case 'unsupported-kind':
+    case 'specs':
+    case 'forbidden':
+      core.detach(task)
+      task.excluded = new Map(task.excluded).set(worker.nodeId, reason)
+      core.enqueue(task, 'front')
+      return
+    case 'invalid':
+    case 'conflict':
+      core.fail(
+        task,
+        { kind: 'Refused', reason: `${worker.hostName} refused it: ${reason}` },
+        at.wallMs,
+      )
+      return
+    case 'stale-attempt': // it knows a later one; what it says of it decides
+      task.resent = 1
+      core.effect({ kind: 'ask', worker, tasks: [task] })
+      return
+  }
+}
+
+const leaveAlone = (
+  core: TaskCore,
+  worker: Worker,
+  retryAfterMs: number | undefined,
+  nowMs: number,
+): void => {
+  const until = nowMs + (retryAfterMs ?? core.config.busyMs)
+  worker.busyUntilMs = Math.max(worker.busyUntilMs, until)
+}
+
+export const onRejected = (core: TaskCore, event: Of<'rejected'>): void => {
+  const { worker, sent, retryAfterMs, nowMs } = event
+  leaveAlone(core, worker, retryAfterMs, nowMs)
+  // From the last to the first, so that they stand in the queue as they stood before.
+  for (let i = sent.length - 1; i >= 0; i--) {
+    const assignment = sent[i]
+    const task = assignment && stillSent(core, worker, assignment)
+    if (task !== undefined) core.enqueue(task, 'front')
+  }
+}
+
+export const onStatuses = (core: TaskCore, event: Of<'statuses'>): void => {
+  const { worker } = event
+  for (const [taskId, status] of event.statuses) {
+    const task = core.find(taskId)
+    if (task === undefined || task.worker !== worker || !core.hasCopy(task)) continue
+    switch (status.kind) {
+      case 'Unknown':
+        onMissing(core, worker, task, event)
+        break
+      case 'Pending':
+        if (task.state === 'sent') core.setState(task, 'accepted')
+        break
+      case 'Started':
+        if (task.dueFor === 'overdue') overrun(core, task, event)
+        else if (task.state !== 'running') begin(core, task, event)
+        break
+      case 'Error': // the outcome itself is on its way, with its attempt
+      case 'Completed':
+        break
+    }
+  }
+  core.flushAborts(worker)
+}
+
+/**
+ * Its worker, in the same boot, does not know it. Never acknowledged: sent again as it is;
+ * if it was, or if the worker knows a later attempt, only a new attempt can help.
+ */
+const onMissing = (core: TaskCore, worker: Worker, task: Task, at: At): void => {
+  if (task.state === 'sent' && task.resent < 1) {
+    task.resent += 1
+    core.effect({ kind: 'execute', worker, tasks: [task] })
+    return
+  }
+  core.requeue(task, at)
+}
+
+/** Longer than its limit, its grace and more: stopped, and counted as its own failure. */
+export const overrun = (core: TaskCore, task: Task, at: At): void => {
+  const { worker, attempt } = task
+  if (worker === undefined) return
+  core.abort(worker, task, attempt)
+  worker.outgoingAborts.push(task)
+  countFailure(core, task, { kind: 'TimedOut' }, at)
+}

@@ -1,0 +1,207 @@
+// Workers as the task table sees them: they come with an inventory, are suspected, are lost.
+//
+// The inventory settles every doubt about what is where. A loss is counted once for a task
+// and a boot of its worker, and only when that boot is surely gone.
+
+import type { InventoryEntry, TaskAttempt } from '../../protocol/index.ts'
+import type { Assigned } from './changes.ts'
+import type { TaskCore } from './task-core.ts'
+import type { TaskEvent, WorkerClaims } from './task-events.ts'
+import { begin, onCompleted, onError } from './task-outcomes.ts'
+import { abortAgain, countPendingLosses } from './task-placing.ts'
+import { isClosed, type Task, type Worker } from './task-record.ts'
+
+type Of<K extends TaskEvent['kind']> = Extract<TaskEvent, { kind: K }>
+
+/** The record of a worker; made suspect, without a connection, if there is none. */
+export const workerFor = (
+  core: TaskCore,
+  { nodeId, hostName, bootId }: Pick<Assigned, 'nodeId' | 'hostName' | 'bootId'>,
+  nowMs: number,
+): Worker => {
+  let worker = core.workers.get(nodeId)
+  if (worker !== undefined) return worker
+  worker = {
+    nodeId,
+    hostName,
+    bootId,
+    rel: '',
+    status: 'suspect',
+    sinceMs: nowMs,
+    cores: 0,
+    memory: 0,
+    kinds: undefined,
+    labels: {},
+    resources: {},
+    tasks: new Set(),
+    usedCores: 0,
+    usedMemory: 0,
+    usedResources: new Map(),
+    coreless: 0,
+    running: 0,
+    done: 0,
+    failed: 0,
+    meanRunMs: undefined,
+    busyUntilMs: 0,
+    suspendedMs: 0,
+    suspectAtMs: nowMs,
+    lossPending: new Set(),
+    lostAtMs: 0,
+    aborting: new Map(),
+    abortAgainAtMs: Number.POSITIVE_INFINITY,
+    outgoing: [],
+    outgoingAborts: [],
+  }
+  core.workers.set(nodeId, worker)
+  return worker
+}
+
+export const onReconcile = (core: TaskCore, event: Of<'reconcile'>): void => {
+  const { claims, inventory, reborn, nowMs } = event
+  const worker = workerFor(core, claims, nowMs)
+  if (reborn) onReborn(core, worker, event)
+  else worker.lossPending.clear() // that boot is back: nothing was lost with it
+  takeClaims(worker, claims, nowMs)
+  const drops: TaskAttempt[] = []
+  const seen = new Set<Task>()
+  for (const entry of inventory)
+    reconcileEntry(core, worker, entry, { drops, seen, event })
+  for (const task of [...worker.tasks])
+    if (!seen.has(task) && core.hasCopy(task)) onUnseen(core, worker, task, event)
+  core.effect({ kind: 'drop', drops })
+  // After the ManagerAnswer, so that the worker knows the relationship that they speak of.
+  const outgoing = worker.outgoing
+  worker.outgoing = []
+  if (outgoing.length > 0) core.effect({ kind: 'execute', worker, tasks: outgoing })
+  abortAgain(core, worker)
+}
+
+const takeClaims = (worker: Worker, claims: WorkerClaims, nowMs: number): void => {
+  if (worker.status === 'suspect') worker.suspendedMs += nowMs - worker.suspectAtMs
+  if (worker.status !== 'managing') worker.sinceMs = nowMs
+  worker.status = 'managing'
+  worker.bootId = claims.bootId
+  worker.rel = claims.rel
+  worker.cores = claims.cores
+  worker.memory = claims.memory
+  worker.kinds = claims.kinds
+  worker.labels = claims.labels ?? {}
+  worker.resources = claims.resources ?? {}
+  worker.busyUntilMs = 0
+}
+
+/** Nothing of the old boot runs any more, and what was not sent yet was meant for it. */
+const onReborn = (core: TaskCore, worker: Worker, at: Of<'reconcile'>): void => {
+  core.releaseAborts(worker)
+  countPendingLosses(core, worker, at.wallMs)
+  takeBackUnsent(core, worker)
+  worker.meanRunMs = undefined
+}
+
+const takeBackUnsent = (core: TaskCore, worker: Worker): void => {
+  for (const task of [...worker.tasks]) {
+    if (core.hasCopy(task)) continue
+    task.change = undefined // so that nothing is sent when it becomes durable
+    core.enqueue(task, 'front')
+  }
+}
+
+interface Reconciling {
+  readonly drops: TaskAttempt[]
+  readonly seen: Set<Task>
+  readonly event: Of<'reconcile'>
+}
+
+const reconcileEntry = (
+  core: TaskCore,
+  worker: Worker,
+  entry: InventoryEntry,
+  reconciling: Reconciling,
+): void => {
+  const { task_id, attempt, status } = entry
+  const task = core.find(task_id)
+  if (task === undefined || isClosed(task) || task.closing?.state === 'aborted')
+    reconciling.drops.push({ task_id, attempt })
+  else if (task.worker === worker && core.hasCopy(task))
+    takeStatus(core, task, entry, reconciling)
+  else if (task.worker !== worker) {
+    // What is over comes by the outbox; what ends cannot be adopted.
+    const isOver = status === 'Error' || status === 'Completed' || status === 'Ending'
+    if (isOver && (task.worker === undefined || status === 'Completed')) return
+    if (isAdoptable(task)) core.assign(task, worker, reconciling.event.wallMs)
+    else reconciling.drops.push({ task_id, attempt })
+  }
+  // else it is on its way here, and that adopts what is here
+}
+
+/** Here, as believed; under an older number, the current one is sent again (it is not seen). */
+const takeStatus = (
+  core: TaskCore,
+  task: Task,
+  { attempt, status }: InventoryEntry,
+  { seen, event }: Reconciling,
+): void => {
+  if (attempt !== task.attempt && status !== 'Completed') return
+  seen.add(task)
+  if (status === 'Started' && task.state !== 'running') begin(core, task, event)
+  else if (task.state === 'sent') core.setState(task, 'accepted')
+}
+
+/** It waits for a worker: the copy that was found takes its current number. */
+const isAdoptable = (task: Task): boolean =>
+  task.worker === undefined &&
+  task.closing === undefined &&
+  task.change?.kind !== 'submitted'
+
+/** Believed here, but the worker does not have it. */
+const onUnseen = (
+  core: TaskCore,
+  worker: Worker,
+  task: Task,
+  event: Of<'reconcile'>,
+): void => {
+  if (event.reborn) {
+    if (core.lose(task, event.wallMs)) core.requeue(task, event)
+    return
+  }
+  if (task.state === 'sent') worker.outgoing.push(task)
+  else core.requeue(task, event)
+}
+
+/** Outcomes of a worker that serves another manager now: recorded, then all may be dropped. */
+export const onSettle = (core: TaskCore, event: Of<'settle'>): void => {
+  const { nodeId, nowMs, wallMs } = event
+  for (const { task_id: taskId, attempt, outcome } of event.inventory) {
+    if (outcome === undefined) continue
+    const common = { nodeId, taskId, attempt, nowMs, wallMs }
+    if (outcome.kind === 'Completed')
+      onCompleted(core, { ...common, kind: 'completed', result: outcome.result })
+    else {
+      const { error, result } = outcome
+      onError(core, { ...common, kind: 'error', error, result })
+    }
+  }
+  const drops = event.inventory.map(({ task_id, attempt }) => ({ task_id, attempt }))
+  core.effect({ kind: 'drop', drops })
+}
+
+export const onSuspect = (worker: Worker, nowMs: number): void => {
+  if (worker.status !== 'managing') return
+  worker.status = 'suspect'
+  worker.sinceMs = nowMs
+  worker.suspectAtMs = nowMs
+}
+
+export const onLost = (core: TaskCore, event: Of<'lost'>): void => {
+  const { worker, cost, nowMs, wallMs } = event
+  worker.status = 'lost'
+  worker.sinceMs = nowMs
+  worker.lostAtMs = nowMs
+  core.releaseAborts(worker)
+  takeBackUnsent(core, worker)
+  for (const task of [...worker.tasks]) {
+    if (cost === 'certain' && !core.lose(task, wallMs)) continue
+    if (cost === 'pending') worker.lossPending.add(task)
+    core.requeue(task, event)
+  }
+}
