@@ -1,0 +1,357 @@
+// What a manager does for clients: takes tasks, lists, shows, waits, cancels, explains.
+
+import type {
+  NodeInfo,
+  RequestOf,
+  Respond,
+  TaskRequest,
+  TaskSummary,
+} from '../../protocol/index.ts'
+import type { Submission, Submitted } from '../machines/changes.ts'
+import {
+  type Batch,
+  type CancelTicket,
+  isClosed,
+  resultOf,
+  type Task,
+} from '../machines/task-record.ts'
+import type { Peer } from '../ports.ts'
+import type { Kernel } from './manager-kernel.ts'
+import {
+  attemptsOf,
+  donePage,
+  explain,
+  logFrom,
+  nodeOf,
+  PAGE_BYTES,
+  summaryOf,
+} from './manager-views.ts'
+
+/** Tasks that one TasksList looks at; a filter that finds nothing must not block the node. */
+const LOOKED_AT = 20_000
+const LIST_BYTES_EACH = 1_000
+
+type SubmitAnswer = Respond<'TasksSubmit'>
+
+export class ManagerClients {
+  readonly #kernel: Kernel
+  /** Submissions that are not durable yet, with those who wait for their ids. */
+  readonly #submitting = new Map<Submission, SubmitAnswer[]>()
+  readonly #cancelling = new Map<
+    CancelTicket,
+    { readonly respond: Respond<'TasksCancel'>; readonly peer: Peer }
+  >()
+
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel
+  }
+
+  submit({ key, batch, tasks }: RequestOf<'TasksSubmit'>, respond: SubmitAnswer): void {
+    this.#submit(key, batch ?? key, tasks, respond)
+  }
+
+  #submit(
+    key: string,
+    batch: string,
+    tasks: readonly TaskRequest[],
+    respond: SubmitAnswer,
+  ): void {
+    const { run, at, isClosing } = this.#kernel
+    if (isClosing) {
+      respond('Refused', { reason: 'closing', message: 'it is shutting down' })
+      return
+    }
+    run({ kind: 'submit', key, batch, tasks, ...at() }, (effect) => {
+      if (effect.kind === 'refuse') {
+        const { message, retryAfterMs } = effect
+        if (retryAfterMs === undefined)
+          respond('Refused', { reason: 'conflict', message })
+        else respond('Refused', { reason: 'busy', message, retry_after_ms: retryAfterMs })
+        return true
+      }
+      if (effect.kind !== 'taken') return false
+      const { submission } = effect.change
+      if (effect.isDurable) respond('TasksSubmitted', this.#ids(submission))
+      else
+        this.#submitting.set(submission, [
+          ...(this.#submitting.get(submission) ?? []),
+          respond,
+        ])
+      return true
+    })
+  }
+
+  submitted(submission: Submission): void {
+    const waiting = this.#submitting.get(submission)
+    if (waiting === undefined) return
+    this.#submitting.delete(submission)
+    for (const respond of waiting) respond('TasksSubmitted', this.#ids(submission))
+  }
+
+  notStored({ submission }: Submitted): void {
+    const waiting = this.#submitting.get(submission) ?? []
+    this.#submitting.delete(submission)
+    const message = 'the ledger is full'
+    for (const respond of waiting)
+      respond('Refused', { reason: 'busy', message, retry_after_ms: 5_000 })
+  }
+
+  #ids({ first, tasks }: Submission): { task_ids: string[] } {
+    const { ledgerId } = this.#kernel
+    return { task_ids: tasks.map((_, index) => `${ledgerId}-${first + index}`) }
+  }
+
+  retry({ key, task_ids }: RequestOf<'TasksRetry'>, respond: SubmitAnswer): void {
+    const tasks = this.#found(task_ids)
+    const open = tasks.find((task) => !isClosed(task))
+    const refuse = (message: string) => respond('Refused', { reason: 'invalid', message })
+    if (tasks.length < task_ids.length) {
+      refuse('not all of these tasks are known')
+      return
+    }
+    if (open !== undefined) {
+      refuse(`${open.id} is not closed`)
+      return
+    }
+    this.#submit(
+      key,
+      key,
+      tasks.map(({ request }) => request),
+      respond,
+    )
+  }
+
+  #found(ids: readonly string[]): Task[] {
+    return ids.flatMap((id) => this.#kernel.table.find(id) ?? [])
+  }
+
+  list(body: RequestOf<'TasksList'>, respond: Respond<'TasksList'>): void {
+    const { table } = this.#kernel
+    const limit = Math.max(1, Math.min(body.limit, 1000))
+    const after = body.after === undefined ? undefined : table.seqOf(body.after)
+    const tasks: TaskSummary[] = []
+    let seq = Math.min(after ?? Number.POSITIVE_INFINITY, table.nextSeq)
+    const lowest = Math.max(table.oldestSeq, seq - LOOKED_AT)
+    while (seq > lowest && tasks.length < limit) {
+      if (tasks.length * LIST_BYTES_EACH > 8 * PAGE_BYTES) break
+      seq -= 1
+      const task = table.at(seq)
+      if (task !== undefined && matches(task, body)) tasks.push(summaryOf(task))
+    }
+    const isEnd = seq <= table.oldestSeq
+    const next = isEnd ? {} : { next: `${this.#kernel.ledgerId}-${seq}` }
+    respond('TaskList', { tasks, ...next })
+  }
+
+  show({ task_id }: RequestOf<'TaskShow'>, respond: Respond<'TaskShow'>): void {
+    const task = this.#kernel.table.find(task_id)
+    if (task === undefined) {
+      respond('NotFound', {})
+      return
+    }
+    const result = isClosed(task) ? resultOf(task) : undefined
+    respond('TaskRecord', {
+      summary: summaryOf(task),
+      request: task.request,
+      attempts: attemptsOf(task),
+      failures: task.failures,
+      losses: task.losses,
+      ...(result !== undefined && { result }),
+    })
+  }
+
+  wait(body: RequestOf<'TasksWait'>, respond: Respond<'TasksWait'>, from: Peer): void {
+    if (body.task_ids !== undefined) {
+      this.#waitForTasks(body, respond, from)
+      return
+    }
+    const batch = this.#kernel.table.batch(body.batch ?? '')
+    if (batch === undefined) {
+      respond('NotFound', {})
+      return
+    }
+    const isOver = batch.open === 0
+    if (isOver || hasMore(batch, body.after)) {
+      this.#tellBatch(batch, body, respond)
+      return
+    }
+    const { waits, config, table } = this.#kernel
+    if (!waits.hasPlace(from)) {
+      tooMany(respond)
+      return
+    }
+    const ms = Math.min(body.wait_ms, config.maxWaitMs)
+    if (ms === 0) {
+      this.#tellBatch(batch, body, respond)
+      return
+    }
+    const wait = waits.onBatch(from, batch, ms, {
+      wake: () => {
+        waits.end(wait)
+        if (table.batch(batch.label) !== batch) return respond('NotFound', {})
+        this.#tellBatch(batch, body, respond)
+      },
+      expire: () => this.#tellBatch(batch, body, respond),
+    })
+  }
+
+  #tellBatch(
+    batch: Batch,
+    { after }: { readonly after: number },
+    respond: Respond<'TasksWait'>,
+  ): void {
+    const done = donePage(logFrom(batch, after))
+    const cursor = Math.max(after, batch.dropped) + done.length
+    respond('TasksDone', { done, cursor, open: batch.open, running: batch.running })
+  }
+
+  #waitForTasks(
+    body: RequestOf<'TasksWait'>,
+    respond: Respond<'TasksWait'>,
+    from: Peer,
+  ): void {
+    const tasks = this.#found(body.task_ids ?? [])
+    if (tasks.length === 0) {
+      respond('NotFound', {})
+      return
+    }
+    const tell = () => {
+      const closed = tasks.filter(isClosed)
+      const done = donePage(closed)
+      const open = tasks.length - closed.length
+      const running = tasks.filter(({ state }) => state === 'running').length
+      respond('TasksDone', { done, cursor: done.length, open, running })
+    }
+    const { waits, config } = this.#kernel
+    const ms = Math.min(body.wait_ms, config.maxWaitMs)
+    if (ms === 0 || tasks.some(isClosed)) {
+      tell()
+      return
+    }
+    if (!waits.hasPlace(from)) {
+      tooMany(respond)
+      return
+    }
+    const wait = waits.onTasks(from, tasks, ms, {
+      wake: () => {
+        if (!tasks.some(isClosed)) return // one of them moved, none is over
+        waits.end(wait)
+        tell()
+      },
+      expire: tell,
+    })
+  }
+
+  cancel(
+    body: RequestOf<'TasksCancel'>,
+    respond: Respond<'TasksCancel'>,
+    peer: Peer,
+  ): void {
+    const { run, at, table } = this.#kernel
+    const ids = body.task_ids ?? []
+    const tasks = new Set(this.#found(ids))
+    const unknown = ids.length - tasks.size
+    const batch = table.batch(body.batch ?? '')
+    for (const { submission } of batch?.submissions ?? [])
+      for (let i = 0; i < submission.tasks.length; i++) {
+        const task = table.at(submission.first + i)
+        if (task !== undefined) tasks.add(task)
+      }
+    const ticket: CancelTicket = { aborted: 0, closed: 0, unknown, left: 1 }
+    this.#cancelling.set(ticket, { respond, peer })
+    run({ kind: 'cancel', tasks: [...tasks], ticket, ...at() })
+  }
+
+  cancelled(ticket: CancelTicket): void {
+    const asked = this.#cancelling.get(ticket)
+    if (asked === undefined) return
+    this.#cancelling.delete(ticket)
+    const { aborted, closed, unknown } = ticket
+    asked.respond('TasksCancelled', { aborted, closed, unknown })
+  }
+
+  explain(
+    { task_id }: RequestOf<'TasksExplain'>,
+    respond: Respond<'TasksExplain'>,
+  ): void {
+    const { table, config, deps } = this.#kernel
+    const task = table.find(task_id)
+    if (task === undefined) {
+      respond('NotFound', {})
+      return
+    }
+    const its = explain(task, table.workers(), config, deps.clock.now())
+    respond('TaskReasons', { state: task.state, ...its })
+  }
+
+  nodes(respond: Respond<'NodesList'>): void {
+    const { deps, table, peers } = this.#kernel
+    const { nowMs, wallMs } = this.#kernel.at()
+    const wall = (ms: number) => Math.max(0, Math.round(wallMs - (nowMs - ms)))
+    const { running, open } = table.counts
+    const self: NodeInfo = {
+      ...deps.self,
+      role: 'manager',
+      state: 'self',
+      since_ms: wall(this.#kernel.sinceMs),
+      running,
+      queued: open - running,
+    }
+    const nodes = [self]
+    const workers = new Set<string>()
+    for (const worker of table.workers()) {
+      workers.add(worker.nodeId)
+      nodes.push({
+        ...nodeOf(worker, wall(worker.sinceMs)),
+        ...this.#contact(worker.nodeId),
+      })
+    }
+    for (const [peer, { sinceMs }] of peers)
+      if (!workers.has(peer.nodeId) && nodes.length < 10_000)
+        nodes.push({
+          node_id: peer.nodeId,
+          boot_id: peer.bootId,
+          host_name: peer.hostName,
+          role: peer.role,
+          state: 'connected',
+          since_ms: wall(sinceMs),
+          ...contactOf(peer),
+        })
+    respond('NodesListed', { nodes })
+  }
+
+  #contact(nodeId: string): Partial<NodeInfo> {
+    for (const peer of this.#kernel.peers.keys())
+      if (peer.nodeId === nodeId) return contactOf(peer)
+    return {}
+  }
+
+  peerLost(peer: Peer): void {
+    for (const [ticket, asked] of this.#cancelling)
+      if (asked.peer === peer) this.#cancelling.delete(ticket)
+  }
+}
+
+const contactOf = ({ address, introduction }: Peer): Partial<NodeInfo> => ({
+  ...(address !== undefined && { address }),
+  ...(introduction.pid !== undefined && { pid: introduction.pid }),
+  ...(introduction.version !== undefined && { version: introduction.version }),
+})
+
+const hasMore = (batch: Batch, after: number): boolean =>
+  batch.dropped + batch.log.length - batch.retired > after
+
+const tooMany = (respond: Respond<'TasksWait'>): void =>
+  respond('Error', {
+    code: 'busy',
+    message: 'too many of your requests wait already',
+    retry_after_ms: 1_000,
+  })
+
+const matches = (
+  task: Task,
+  { states, host_name, batch }: RequestOf<'TasksList'>,
+): boolean =>
+  (states === undefined || states.includes(task.state)) &&
+  (batch === undefined || task.batch.label === batch) &&
+  (host_name === undefined || summaryOf(task).host_name === host_name)

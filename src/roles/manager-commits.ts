@@ -1,0 +1,126 @@
+// Group commit: one commit is under way; what gathers meanwhile goes into the next. No
+// timer. What may be said only when something is durable (an Ack) waits with its group.
+
+import type { Change, Submitted } from '../machines/changes.ts'
+import type { Clock, Ledger } from '../ports.ts'
+
+interface Group {
+  changes: Change[]
+  acks: (() => void)[]
+}
+
+export interface CommitEvents {
+  durable(changes: readonly Change[]): void
+  /** The ledger has no room: these were never submitted. */
+  notStored(change: Submitted): void
+  /** Fenced or failed: nothing can be promised any more. */
+  stopped(why: string): void
+}
+
+/** A full ledger is tried again after this, since outcomes must get in. */
+const FULL_AGAIN_MS = 200
+/** The most in one commit; the rest goes into the next. */
+const MAX_CHANGES = 4_096
+
+export class Commits {
+  readonly #ledger: Ledger
+  readonly #clock: Clock
+  readonly #events: CommitEvents
+  #gathering: Group = { changes: [], acks: [] }
+  #underWay: Group | undefined
+  #isStopped = false
+  readonly #idle: (() => void)[] = []
+
+  constructor(ledger: Ledger, clock: Clock, events: CommitEvents) {
+    this.#ledger = ledger
+    this.#clock = clock
+    this.#events = events
+  }
+
+  get isStopped(): boolean {
+    return this.#isStopped
+  }
+
+  add(change: Change): void {
+    this.#gathering.changes.push(change)
+  }
+
+  /** Calls `ack` when all that was added so far is durable; never if it cannot be. */
+  afterwards(ack: () => void): void {
+    if (this.#gathering.changes.length > 0) this.#gathering.acks.push(ack)
+    else if (this.#underWay !== undefined) this.#underWay.acks.push(ack)
+    else if (!this.#isStopped) ack()
+  }
+
+  /** At the end of a turn. */
+  flush(): void {
+    if (this.#underWay !== undefined || this.#isStopped) return
+    if (this.#gathering.changes.length === 0) return
+    const group = this.#gathering
+    this.#gathering = { changes: [], acks: [] }
+    if (group.changes.length > MAX_CHANGES) {
+      // The acks wait for all of it, so they stay with the rest.
+      this.#gathering = { changes: group.changes.slice(MAX_CHANGES), acks: group.acks }
+      this.#commit({ changes: group.changes.slice(0, MAX_CHANGES), acks: [] })
+      return
+    }
+    this.#commit(group)
+  }
+
+  /** Resolves when nothing is under way or gathered. */
+  async drained(): Promise<void> {
+    this.flush()
+    if (this.#underWay === undefined || this.#isStopped) return
+    await new Promise<void>((done) => this.#idle.push(done))
+  }
+
+  #commit(group: Group): void {
+    this.#underWay = group
+    this.#ledger.commit(group.changes, (result) => {
+      switch (result.kind) {
+        case 'durable':
+          this.#underWay = undefined
+          this.#events.durable(group.changes)
+          for (const ack of group.acks) ack()
+          this.flush()
+          if (this.#underWay === undefined) this.#wake()
+          return
+        case 'full':
+          return this.#full(group)
+        case 'fenced':
+          return this.#stop('another manager has taken over the ledger')
+        case 'failed':
+          return this.#stop(result.reason)
+      }
+    })
+  }
+
+  // Nothing of it was applied. New submissions give way to what must get in.
+  #full(group: Group): void {
+    const rest: Change[] = []
+    for (const change of group.changes) {
+      if (change.kind === 'submitted') this.#events.notStored(change)
+      else rest.push(change)
+    }
+    group.changes = rest
+    if (rest.length > 0) {
+      this.#clock.after(FULL_AGAIN_MS, () => this.#commit(group))
+      return
+    }
+    this.#underWay = undefined
+    for (const ack of group.acks) ack()
+    this.flush()
+    if (this.#underWay === undefined) this.#wake()
+  }
+
+  #stop(why: string): void {
+    if (this.#isStopped) return
+    this.#isStopped = true
+    this.#events.stopped(why)
+    this.#wake()
+  }
+
+  #wake(): void {
+    for (const wake of this.#idle.splice(0)) wake()
+  }
+}

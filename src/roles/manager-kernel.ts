@@ -1,0 +1,46 @@
+// What the parts of a manager share: its ports, its table, and the way to tell the table
+// what happened.
+
+import type { LedgerId, NodeInfo } from '../../protocol/index.ts'
+import type { ManagerConfig } from '../machines/manager-config.ts'
+import type { TaskEffect, TaskEvent } from '../machines/task-events.ts'
+import type { TaskTable } from '../machines/tasks.ts'
+import type { Clock, Ledger, Log, Mesh, Peer, Random } from '../ports.ts'
+import type { Waits } from './manager-waits.ts'
+
+export interface ManagerDeps {
+  readonly clock: Clock
+  readonly random: Random
+  readonly mesh: Mesh
+  readonly ledger: Ledger
+  readonly log: Log
+  /** How NodesList shows this node. */
+  readonly self: Pick<NodeInfo, 'node_id' | 'boot_id' | 'host_name'> &
+    Partial<Pick<NodeInfo, 'address' | 'pid' | 'version'>>
+  readonly config?: Partial<ManagerConfig>
+  /** Runs `fn` when what came in together has been dealt with; default: a microtask. */
+  readonly soon?: (fn: () => void) => void
+  /** The ledger failed, or another manager took it over: this one must end. */
+  readonly stopped?: (why: string) => void
+}
+
+export interface Kernel {
+  readonly deps: ManagerDeps
+  readonly config: ManagerConfig
+  readonly ledgerId: LedgerId
+  readonly table: TaskTable
+  readonly waits: Waits
+  /** Everybody connected. */
+  readonly peers: Map<Peer, { readonly sinceMs: number }>
+  /** When it began, by the monotonic clock. */
+  readonly sinceMs: number
+  isClosing: boolean
+  /** Applies an event and performs its effects; `own` may take an effect for itself. */
+  run(event: TaskEvent, own?: (effect: TaskEffect) => boolean): void
+  /** Asks for the end of the turn: placement, commit, long polls, timers. */
+  turn(): void
+  /** Calls `ack` once all that is recorded by now is durable. */
+  afterCommit(ack: () => void): void
+  /** Now, by both clocks. */
+  at(): { readonly nowMs: number; readonly wallMs: number }
+}

@@ -1,0 +1,169 @@
+// Output and input of tasks, relayed: a client speaks of a task, the manager knows where
+// it is. A reader may come before the start and waits for it; while the task runs its
+// worker is read; afterwards the outcome holds the bytes, or names where they are.
+
+import {
+  type Captured,
+  DATA_BYTES,
+  type OutputData,
+  type RequestOf,
+  type Respond,
+} from '../../protocol/index.ts'
+import { isClosed, resultOf, type Task } from '../machines/task-record.ts'
+import type { Peer } from '../ports.ts'
+import type { Kernel } from './manager-kernel.ts'
+import type { ManagerWorkers } from './manager-workers.ts'
+
+type LogRead = RequestOf<'TaskLogRead'>
+type Input = RequestOf<'TaskInput'>
+
+const empty = new Uint8Array(0)
+/** Added to a relayed wait, for the way. */
+const RELAY_MS = 5_000
+
+export class ManagerLogs {
+  readonly #kernel: Kernel
+  readonly #workers: ManagerWorkers
+
+  constructor(kernel: Kernel, workers: ManagerWorkers) {
+    this.#kernel = kernel
+    this.#workers = workers
+  }
+
+  read(body: LogRead, respond: Respond<'TaskLogRead'>, from: Peer): void {
+    const task = this.#kernel.table.find(body.task_id)
+    if (task === undefined) {
+      respond('NotFound', {})
+      return
+    }
+    const { config, deps } = this.#kernel
+    const untilMs = deps.clock.now() + Math.min(body.wait_ms, config.maxWaitMs)
+    this.#read(task, body, respond, from, untilMs)
+  }
+
+  #read(
+    task: Task,
+    body: LogRead,
+    respond: Respond<'TaskLogRead'>,
+    from: Peer,
+    untilMs: number,
+  ): void {
+    const { deps } = this.#kernel
+    const isOther = body.attempt !== undefined && body.attempt !== task.attempt
+    if (isOther && !isClosed(task)) {
+      respond('NotFound', {})
+      return
+    }
+    if (isClosed(task)) {
+      this.#readClosed(task, body, respond)
+      return
+    }
+    const leftMs = Math.max(0, untilMs - deps.clock.now())
+    const again = () => this.#read(task, body, respond, from, untilMs)
+    const nothing = () =>
+      respond('TaskOutputData', { offset: body.offset, data: empty, eof: false, lost: 0 })
+    const there = this.#whereRunning(task)
+    if (there === undefined) {
+      this.#whenMoved(task, from, leftMs, again, nothing)
+      return
+    }
+    const { task_id, fd, offset, max } = body
+    const { attempt } = task
+    const ask = { rel: there.rel, task_id, attempt, fd, offset, max, wait_ms: leftMs }
+    const timeoutMs = leftMs + RELAY_MS
+    deps.mesh.ask(there.peerId, 'TaskOutputRead', ask, timeoutMs, (outcome) => {
+      if (outcome._tag === 'Right' && outcome.right.kind === 'TaskOutputData')
+        return respond('TaskOutputData', outcome.right.body)
+      // Not started there yet, or ended and on its way here: it moves, or the time ends.
+      const waitMs = Math.max(0, untilMs - deps.clock.now())
+      if (isClosed(task)) return again()
+      this.#whenMoved(task, from, waitMs, again, nothing)
+    })
+  }
+
+  #whereRunning(task: Task): { peerId: string; rel: string } | undefined {
+    if (task.state !== 'accepted' && task.state !== 'running') return undefined
+    return task.worker && this.#workers.reach(task.worker.nodeId)
+  }
+
+  /** Once, when the task moves; or, when the time is over, `otherwise`. */
+  #whenMoved(
+    task: Task,
+    from: Peer,
+    ms: number,
+    then: () => void,
+    otherwise: () => void,
+  ): void {
+    const { waits } = this.#kernel
+    if (ms <= 0 || !waits.hasPlace(from)) {
+      otherwise()
+      return
+    }
+    const wait = waits.onTasks(from, [task], ms, {
+      wake: () => {
+        waits.end(wait)
+        then()
+      },
+      expire: otherwise,
+    })
+  }
+
+  #readClosed(task: Task, body: LogRead, respond: Respond<'TaskLogRead'>): void {
+    const result = resultOf(task)
+    const captured = body.fd === 1 ? result?.stdout : result?.stderr
+    const { offset, max } = body
+    if (captured === undefined) {
+      respond('TaskOutputData', { offset, data: empty, eof: true, lost: 0 })
+      return
+    }
+    if (captured.inline !== undefined) {
+      respond('TaskOutputData', slice(captured.inline, captured, offset, max))
+      return
+    }
+    const there = task.heldBy === undefined ? undefined : this.#workers.reach(task.heldBy)
+    if (captured.ref === undefined || there === undefined) {
+      respond('NotFound', {})
+      return
+    }
+    const ask = { ref: captured.ref, offset, max: Math.min(max, DATA_BYTES) }
+    this.#kernel.deps.mesh.ask(there.peerId, 'BlobRead', ask, 10_000, (outcome) => {
+      if (outcome._tag === 'Right' && outcome.right.kind === 'BlobData')
+        return respond('TaskOutputData', outcome.right.body)
+      respond('NotFound', {})
+    })
+  }
+
+  input(body: Input, respond: Respond<'TaskInput'>, from: Peer): void {
+    const task = this.#kernel.table.find(body.task_id)
+    if (task === undefined || isClosed(task) || task.closing !== undefined) {
+      respond('NotFound', {})
+      return
+    }
+    const { config, deps } = this.#kernel
+    const again = () => this.input(body, respond, from)
+    const busy = () => respond('Error', { code: 'busy', retry_after_ms: 1_000 })
+    const there = this.#whereRunning(task)
+    if (there === undefined) {
+      this.#whenMoved(task, from, config.maxWaitMs, again, busy)
+      return
+    }
+    const { task_id, offset, data, eof } = body
+    const ask = { task_id, offset, data, eof, rel: there.rel, attempt: task.attempt }
+    deps.mesh.ask(there.peerId, 'TaskInput', ask, config.maxWaitMs, (outcome) => {
+      if (outcome._tag === 'Left' || outcome.right.kind === 'NotMine') return busy()
+      if (outcome.right.kind === 'Error') return respond('Error', outcome.right.body)
+      respond(outcome.right.kind, {})
+    })
+  }
+}
+
+const slice = (
+  bytes: Uint8Array,
+  { lost }: Captured,
+  offset: number,
+  max: number,
+): OutputData => {
+  const end = Math.min(bytes.byteLength, offset + Math.min(max, DATA_BYTES))
+  const data = bytes.subarray(Math.min(offset, end), end)
+  return { offset, data, eof: end >= bytes.byteLength, lost: lost ?? 0 }
+}

@@ -1,0 +1,525 @@
+// A manager's conversation with its workers: relationships with their leases, assignments,
+// aborts, questions. A worker is found by `rel`, which every message carries; the guest of
+// a node has its own, over that node's connection.
+
+import type {
+  AnswerOf,
+  Assignment,
+  InventoryEntry,
+  Kind,
+  RequestOf,
+  Respond,
+} from '../../protocol/index.ts'
+import { NodeId, TASKS_PER_MESSAGE } from '../../protocol/index.ts'
+import {
+  leaseLeftMs,
+  type Relationship,
+  type RosterEffect,
+  type RosterEvent,
+  stepRoster,
+  stranger,
+} from '../machines/roster.ts'
+import type { TaskEffect } from '../machines/task-events.ts'
+import type { Task, Worker } from '../machines/task-record.ts'
+import type { Cancel, Peer, Settle } from '../ports.ts'
+import { assignmentBytes, assignmentOf } from './manager-assignments.ts'
+import type { Kernel } from './manager-kernel.ts'
+
+/** A node that was, is, or wants to be a worker here. */
+export interface Entry {
+  readonly nodeId: string
+  state: Relationship
+  /** The connection it came by last. */
+  peer: Peer | undefined
+  /** When a message with the right rel came last. */
+  heardAtMs: number
+  lease: Cancel | undefined
+  /** Inventory pages so far. */
+  pages: InventoryEntry[]
+  /** Counts its lost connections, so that an old probe's answer is not taken for a new one's. */
+  losses: number
+}
+
+/** Inventory entries that are taken before a worker is told to come with less. */
+const MAX_INVENTORY = 200_000
+const MAX_EXECUTE_BYTES = 64 * 1024
+const none: readonly never[] = []
+
+type ManagerRequest = RequestOf<'ManagerRequest'>
+
+export class ManagerWorkers {
+  readonly #kernel: Kernel
+  readonly #entries = new Map<string, Entry>()
+  readonly #byRel = new Map<string, Entry>()
+
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel
+  }
+
+  /** The worker of a living relationship, if `from` is its other end. It counts as heard. */
+  managed(rel: string, from: Peer): Worker | undefined {
+    const entry = this.#byRel.get(rel)
+    if (entry === undefined || entry.peer !== from) return undefined
+    if (entry.state.kind !== 'managing' || entry.state.rel !== rel) return undefined
+    entry.heardAtMs = this.#kernel.deps.clock.now()
+    return this.#kernel.table.worker(entry.nodeId)
+  }
+
+  /** Where to ask about something that a node keeps, if it is managed now. */
+  reach(nodeId: string): { readonly peerId: string; readonly rel: string } | undefined {
+    const entry = this.#entries.get(nodeId)
+    if (entry?.peer === undefined || entry.state.kind !== 'managing') return undefined
+    return { peerId: entry.peer.nodeId, rel: entry.state.rel }
+  }
+
+  /** Workers known from the ledger: awaited for the length of a lease. */
+  awaitRestored(): void {
+    for (const worker of this.#kernel.table.workers()) {
+      const entry = this.#entryOf(worker.nodeId)
+      entry.state = { kind: 'suspect', bootId: worker.bootId, rel: '' }
+      entry.heardAtMs = this.#kernel.deps.clock.now()
+      this.#watchLease(entry)
+    }
+  }
+
+  onManagerRequest(
+    body: ManagerRequest,
+    respond: Respond<'ManagerRequest'>,
+    from: Peer,
+  ): void {
+    if (from.role !== 'worker') {
+      respond('ManagerAnswer', { accepted: false, reason: 'not a worker' })
+      return
+    }
+    const nodeId = body.guest === undefined ? from.nodeId : `${from.nodeId}/${body.guest}`
+    if (body.settle === true) {
+      this.#settle(nodeId, body, respond)
+      return
+    }
+    const entry = this.#entryOf(nodeId)
+    if (entry.peer !== from) entry.pages = []
+    entry.peer = from
+    entry.heardAtMs = this.#kernel.deps.clock.now()
+    entry.pages.push(...body.tasks)
+    if (entry.pages.length > MAX_INVENTORY) {
+      entry.pages = []
+      const reason = `an inventory of more than ${MAX_INVENTORY} tasks`
+      respond('ManagerAnswer', { accepted: false, reason, retry_after_ms: 10_000 })
+      return
+    }
+    if (body.more) {
+      respond('ManagerAnswer', { accepted: false, continue: true })
+      return
+    }
+    const inventory = entry.pages
+    entry.pages = []
+    this.#request(entry, { ...body, tasks: inventory }, respond, from)
+  }
+
+  onManagerBye({ rel }: RequestOf<'ManagerBye'>, from: Peer): void {
+    const entry = this.#byRel.get(rel)
+    if (entry?.peer === from) this.#step(entry, { kind: 'bye', rel })
+  }
+
+  peerLost(peer: Peer, clean: boolean): void {
+    for (const entry of this.#entries.values()) {
+      if (entry.peer !== peer) continue
+      entry.peer = undefined
+      entry.pages = []
+      entry.losses += 1
+      this.#step(entry, { kind: 'closed', clean }, peer)
+      if (entry.state.kind === 'known') this.#forgetIfStranger(entry)
+    }
+  }
+
+  close(): void {
+    for (const entry of this.#entries.values()) entry.lease?.()
+  }
+
+  /** TasksExecute, in messages of at most 256 tasks and 64 KiB (or one task alone). */
+  execute(worker: Worker, tasks: readonly Task[]): void {
+    let sent: Assignment[] = []
+    let bytes = 0
+    for (const task of tasks) {
+      const assignment = assignmentOf(task)
+      const size = assignmentBytes(assignment)
+      const isFull = sent.length >= TASKS_PER_MESSAGE || bytes + size > MAX_EXECUTE_BYTES
+      if (sent.length > 0 && isFull) {
+        this.#execute(worker, sent)
+        sent = []
+        bytes = 0
+      }
+      sent.push(assignment)
+      bytes += size
+    }
+    if (sent.length > 0) this.#execute(worker, sent)
+  }
+
+  /** TasksAbord. Its Ack comes when the process groups are gone: the largest grace, and 5 s. */
+  abort(worker: Worker, tasks: readonly Task[]): void {
+    const { rel } = worker
+    const listed = tasks.slice(0, 1000).flatMap((task) => {
+      const abort = worker.aborting.get(task)
+      return abort === undefined ? [] : [{ task_id: task.id, attempt: abort.attempt }]
+    })
+    if (tasks.length > 1000) this.abort(worker, tasks.slice(1000))
+    if (listed.length === 0) return
+    const { killGraceMs } = this.#kernel.config
+    const graces = tasks.map(({ request }) => request.kill_grace_ms ?? killGraceMs)
+    const timeoutMs = graces.reduce((a, b) => Math.max(a, b), 0) + 5_000
+    this.#ask(worker, 'TasksAbord', { rel, tasks: listed }, timeoutMs, (outcome) => {
+      if (outcome._tag === 'Right' && outcome.right.kind === 'Ack')
+        return this.#kernel.run({ kind: 'abort-acked', worker, tasks: listed })
+      const { nowMs } = this.#kernel.at()
+      this.#kernel.run({ kind: 'abort-unanswered', worker, nowMs })
+    })
+  }
+
+  /** TasksPing. */
+  askStatus(worker: Worker, tasks: readonly Task[]): void {
+    const { rel } = worker
+    const ids = tasks.slice(0, 1000).map(({ id }) => id)
+    if (tasks.length > 1000) this.askStatus(worker, tasks.slice(1000))
+    const { askMs } = this.#kernel.config
+    this.#ask(worker, 'TasksPing', { rel, tasks: ids }, askMs, (outcome) => {
+      if (outcome._tag === 'Right' && outcome.right.kind === 'TasksPong') {
+        const statuses = outcome.right.body.tasks_status
+        return this.#kernel.run({
+          kind: 'statuses',
+          worker,
+          statuses,
+          ...this.#kernel.at(),
+        })
+      }
+      // Silent while the socket lives: asked again, for what still has no word at all.
+      if (outcome._tag === 'Left' && outcome.left.kind === 'timeout')
+        this.#kernel.run({ kind: 'unanswered', worker, sent: tasks.map(assignmentOf) })
+    })
+  }
+
+  #execute(worker: Worker, sent: readonly Assignment[]): void {
+    const { deps, config } = this.#kernel
+    const { rel, bootId } = worker
+    const body = { rel, epoch: deps.ledger.epoch, boot: bootId, tasks: [...sent] }
+    this.#ask(worker, 'TasksExecute', body, config.askMs, (outcome) => {
+      if (outcome._tag === 'Right') return this.#onExecuted(worker, sent, outcome.right)
+      // Disconnected: it may be there; the inventory will tell.
+      const { kind } = outcome.left
+      if (kind === 'timeout' || kind === 'protocol')
+        this.#kernel.run({ kind: 'unanswered', worker, sent })
+    })
+  }
+
+  #onExecuted(
+    worker: Worker,
+    sent: readonly Assignment[],
+    answer: AnswerOf<'TasksExecute'>,
+  ): void {
+    const { run, at } = this.#kernel
+    switch (answer.kind) {
+      case 'Ack':
+        run({ kind: 'accepted', worker, sent, refused: none, ...at() })
+        return
+      case 'TasksRefused': {
+        const { refused } = answer.body
+        run({ kind: 'accepted', worker, sent, refused, ...at() })
+        return
+      }
+      case 'NotMine':
+        return // the relationship has heard it
+      case 'Error':
+        this.#onExecuteError(worker, sent, answer.body)
+        return
+    }
+  }
+
+  #onExecuteError(
+    worker: Worker,
+    sent: readonly Assignment[],
+    {
+      code,
+      path,
+      retry_after_ms,
+    }: { code: string; path?: string; retry_after_ms?: number },
+  ): void {
+    const { run, at, deps } = this.#kernel
+    if (code === 'deadline' || code === 'internal') {
+      run({ kind: 'unanswered', worker, sent })
+      return
+    }
+    if (code !== 'malformed') {
+      run({
+        kind: 'rejected',
+        worker,
+        sent,
+        retryAfterMs: retry_after_ms,
+        ...at(),
+      })
+      return
+    }
+    deps.log.error('execute-malformed', { worker: worker.hostName, path })
+    // One bad task must not take the others with it: each goes again on its own.
+    const [only] = sent
+    if (only === undefined) return
+    if (sent.length > 1) {
+      for (const one of sent) this.#execute(worker, [one])
+      return
+    }
+    const refused = [{ task_id: only.task_id, reason: 'invalid' as const }]
+    run({ kind: 'accepted', worker, sent, refused, ...at() })
+  }
+
+  /** Asks in the relationship as it is now; an answer for an earlier one is not heard. */
+  #ask<K extends Kind>(
+    worker: Worker,
+    kind: K,
+    body: RequestOf<K>,
+    timeoutMs: number,
+    settle: Settle<K>,
+  ): void {
+    const entry = this.#entries.get(worker.nodeId)
+    const { peer, state } = entry ?? {}
+    if (entry === undefined || peer === undefined || state?.kind !== 'managing') return
+    const { rel } = state
+    this.#kernel.deps.mesh.ask(peer.nodeId, kind, body, timeoutMs, (outcome) => {
+      const isCurrent = entry.state.kind === 'managing' && entry.state.rel === rel
+      if (!isCurrent || entry.peer !== peer) return
+      if (outcome._tag === 'Right') {
+        const said: string = outcome.right.kind
+        entry.heardAtMs = this.#kernel.deps.clock.now()
+        if (said === 'NotMine') this.#step(entry, { kind: 'not-mine', rel })
+      } else if (outcome.left.kind === 'protocol')
+        this.#kernel.deps.log.error('protocol', { exchange: kind, peer: peer.hostName })
+      settle(outcome)
+    })
+  }
+
+  #request(
+    entry: Entry,
+    body: ManagerRequest,
+    respond: Respond<'ManagerRequest'>,
+    from: Peer,
+  ): void {
+    const { deps, config } = this.#kernel
+    const event: RosterEvent = {
+      kind: 'request',
+      bootId: from.bootId,
+      rel: body.rel,
+      newRel: deps.random.hex(8),
+      objection: this.#objection(from, body.guest),
+    }
+    let drop: { task_id: string; attempt: number }[] = []
+    const later: TaskEffect[] = []
+    this.#step(
+      entry,
+      event,
+      from,
+      (effect) => {
+        if (effect.kind === 'reconcile') {
+          const { rel, reborn } = effect
+          this.#byRel.set(rel, entry)
+          const claims = claimsOf(entry.nodeId, rel, body, from)
+          const inventory = body.tasks
+          const at = this.#kernel.at()
+          this.#kernel.run(
+            { kind: 'reconcile', claims, inventory, reborn, ...at },
+            (its) => {
+              if (its.kind === 'drop') drop = [...its.drops]
+              else if (its.kind === 'execute' || its.kind === 'abort') later.push(its)
+              else return false
+              return true
+            },
+          )
+          return true
+        }
+        if (effect.kind !== 'accept') return false
+        const { rel, resumed } = effect
+        const { epoch } = deps.ledger
+        const { pingMs: ping_ms, workerLeaseMs: lease_ms } = config
+        const page = drop.slice(0, 1000)
+        respond('ManagerAnswer', {
+          accepted: true,
+          rel,
+          epoch,
+          ping_ms,
+          lease_ms,
+          resumed,
+          drop: page,
+        })
+        deps.log.info('managing', { worker: from.hostName, resumed })
+        // Drops beyond the page are said as aborts: they end in the same tombstones.
+        this.#abortMore(entry.nodeId, rel, drop.slice(1000))
+        for (const its of later) this.#send(its)
+        return true
+      },
+      (reason) =>
+        respond('ManagerAnswer', { accepted: false, reason, retry_after_ms: 5_000 }),
+    )
+    this.#watchLease(entry)
+  }
+
+  #abortMore(
+    nodeId: string,
+    rel: string,
+    tasks: { task_id: string; attempt: number }[],
+  ): void {
+    const worker = this.#kernel.table.worker(nodeId)
+    for (let i = 0; worker !== undefined && i < tasks.length; i += 1000) {
+      const page = tasks.slice(i, i + 1000)
+      this.#ask(worker, 'TasksAbord', { rel, tasks: page }, 30_000, () => {})
+    }
+  }
+
+  #send(effect: TaskEffect): void {
+    if (effect.kind === 'execute') this.execute(effect.worker, effect.tasks)
+    if (effect.kind === 'abort') this.abort(effect.worker, effect.tasks)
+  }
+
+  #objection(from: Peer, guest: string | undefined): string | undefined {
+    const { config, isClosing } = this.#kernel
+    if (guest !== undefined && !NodeId.is(`${from.nodeId}/${guest}`))
+      return 'a guest needs a name of letters, digits, and . - _'
+    if (isClosing) return 'it is shutting down'
+    if (config.workers !== undefined && !config.workers.includes(from.hostName))
+      return 'not one of the workers that this manager takes'
+    return undefined
+  }
+
+  #settle(
+    nodeId: string,
+    body: ManagerRequest,
+    respond: Respond<'ManagerRequest'>,
+  ): void {
+    const { run, at } = this.#kernel
+    let drop: { task_id: string; attempt: number }[] = []
+    run({ kind: 'settle', nodeId, inventory: body.tasks, ...at() }, (effect) => {
+      if (effect.kind === 'drop') drop = [...effect.drops]
+      return effect.kind === 'drop' || effect.kind === 'ack'
+    })
+    const answer = { accepted: false, drop, ...(body.more && { continue: true }) }
+    this.#kernel.afterCommit(() => respond('ManagerAnswer', answer))
+  }
+
+  #step(
+    entry: Entry,
+    event: RosterEvent,
+    peer: Peer | undefined = entry.peer,
+    own?: (effect: RosterEffect) => boolean,
+    refuse?: (reason: string) => void,
+  ): void {
+    const before = entry.state
+    const [state, effects] = stepRoster(before, event)
+    entry.state = state
+    if (before.kind !== 'known' && (state.kind === 'known' || state.rel !== before.rel))
+      this.#byRel.delete(before.rel)
+    for (const effect of effects)
+      if (own?.(effect) !== true) this.#perform(entry, effect, peer, refuse)
+    this.#kernel.turn()
+  }
+
+  #perform(
+    entry: Entry,
+    effect: RosterEffect,
+    peer: Peer | undefined,
+    refuse?: (reason: string) => void,
+  ): void {
+    const { deps, run, at, table } = this.#kernel
+    const worker = table.worker(entry.nodeId)
+    switch (effect.kind) {
+      case 'refuse':
+        refuse?.(effect.reason)
+        return
+      case 'suspect':
+        deps.log.info('suspect', { worker: worker?.hostName })
+        worker && run({ kind: 'suspect', worker, ...at() })
+        return
+      case 'probe':
+        peer && this.#probe(entry, peer)
+        return
+      case 'terminate':
+        if (entry.peer !== undefined) deps.mesh.terminate(entry.peer.nodeId, effect.why)
+        return
+      case 'lose': {
+        entry.lease?.()
+        deps.log.warn('worker-lost', {
+          worker: worker?.hostName,
+          certain: effect.certain,
+        })
+        const cost = effect.certain ? 'certain' : 'pending'
+        worker && run({ kind: 'lost', worker, cost, ...at() })
+        return
+      }
+      case 'release':
+        entry.lease?.()
+        deps.log.info('worker-left', { worker: worker?.hostName })
+        worker && run({ kind: 'lost', worker, cost: 'none', ...at() })
+        return
+      case 'reconcile':
+      case 'accept':
+        return // performed where the request is answered
+    }
+  }
+
+  /** Is its process gone? Its port refuses twice, a moment apart: then nobody will be back. */
+  #probe(entry: Entry, peer: Peer): void {
+    const port = peer.introduction.listen_port
+    if (port === undefined) return
+    const { mesh, clock } = this.#kernel.deps
+    const mine = entry.losses
+    const dial = async (left: number): Promise<void> => {
+      const isRefused = await mesh.isRefused(peer.remoteAddress, port)
+      if (!isRefused || entry.losses !== mine) return
+      if (left === 0) return this.#step(entry, { kind: 'refused' })
+      clock.after(this.#kernel.config.probeGapMs, () => void dial(left - 1))
+    }
+    void dial(1)
+  }
+
+  #watchLease(entry: Entry): void {
+    entry.lease?.()
+    if (entry.state.kind === 'known') return
+    const { clock } = this.#kernel.deps
+    const { managerLeaseMs } = this.#kernel.config
+    const leftMs = leaseLeftMs(entry.heardAtMs, managerLeaseMs, clock.now())
+    entry.lease = clock.after(Math.max(1, leftMs), () => {
+      const left = leaseLeftMs(entry.heardAtMs, managerLeaseMs, clock.now())
+      if (left > 0) return this.#watchLease(entry)
+      this.#step(entry, { kind: 'lease-over' })
+    })
+  }
+
+  #entryOf(nodeId: string): Entry {
+    let entry = this.#entries.get(nodeId)
+    if (entry === undefined) {
+      entry = {
+        nodeId,
+        state: stranger,
+        peer: undefined,
+        heardAtMs: 0,
+        lease: undefined,
+        pages: [],
+        losses: 0,
+      }
+      this.#entries.set(nodeId, entry)
+    }
+    return entry
+  }
+
+  /** Nodes that never were workers here, or that the table has forgotten, leave no trace. */
+  #forgetIfStranger(entry: Entry): void {
+    if (this.#kernel.table.worker(entry.nodeId) === undefined)
+      this.#entries.delete(entry.nodeId)
+  }
+}
+
+const claimsOf = (nodeId: string, rel: string, body: ManagerRequest, from: Peer) => ({
+  nodeId,
+  rel,
+  hostName: body.guest === undefined ? from.hostName : `${from.hostName}.${body.guest}`,
+  bootId: from.bootId,
+  cores: body.cores,
+  memory: body.memory,
+  kinds: body.specs?.kinds,
+  labels: body.specs?.labels,
+  resources: body.specs?.resources,
+})

@@ -1,0 +1,194 @@
+// The manager in an in-memory mesh: tasks, from submission to outcome.
+
+import t from 'tap'
+import { createWorld, done, exec, noop, taskId } from '../support/manager-world.ts'
+
+t.test('a task goes from a client to a worker and back', async (t) => {
+  const world = createWorld()
+  const worker = await world.worker('w1')
+  const client = world.client('c')
+  const submitted = client.begin('TasksSubmit', { key: 'k', tasks: [noop(), noop()] })
+  const waiting = client.begin('TasksWait', { batch: 'k', after: 0, wait_ms: 10_000 })
+  await world.net.settle()
+  t.match(submitted.answer, {
+    kind: 'TasksSubmitted',
+    body: { task_ids: [taskId(1), taskId(2)] },
+  })
+  t.equal(worker.executes.length, 1, 'both leave in one message')
+  const [first, second] = worker.assigned
+  if (first === undefined || second === undefined) throw new Error('two are assigned')
+  t.match(await worker.start(first), { kind: 'Ack' })
+  t.match(await client.ask('TaskShow', { task_id: taskId(1) }), {
+    body: { summary: { state: 'running', host_name: 'w1' } },
+  })
+  t.equal(waiting.answer, undefined)
+  t.match(await worker.complete(first), { kind: 'Ack' })
+  t.match(waiting.answer, {
+    kind: 'TasksDone',
+    body: { done: [{ task_id: taskId(1), state: 'completed' }], cursor: 1, open: 1 },
+  })
+  await worker.complete(second)
+  t.match(await client.ask('TasksWait', { batch: 'k', after: 1, wait_ms: 0 }), {
+    body: { done: [{ task_id: taskId(2) }], cursor: 2, open: 0, running: 0 },
+  })
+  t.same(world.manager.counts, { open: 0, queued: 0, running: 0, closed: 2 })
+})
+
+t.test('the same key is the same submission, but for other tasks', async (t) => {
+  const world = createWorld()
+  const client = world.client('c')
+  const tasks = [exec({ arguments: ['a'], env: { A: '1', B: '2' } })]
+  const first = await client.ask('TasksSubmit', { key: 'k', tasks })
+  const again = [exec({ env: { B: '2', A: '1' }, arguments: ['a'] })]
+  t.same(await client.ask('TasksSubmit', { key: 'k', tasks: again }), first)
+  t.match(await client.ask('TasksSubmit', { key: 'k', tasks: [exec()] }), {
+    kind: 'Refused',
+    body: { reason: 'conflict' },
+  })
+  t.equal(world.manager.counts.open, 1)
+})
+
+t.test('nothing is said before it is durable', async (t) => {
+  const world = createWorld()
+  const worker = await world.worker('w1')
+  const client = world.client('c')
+  world.ledger.forgetUnsettled()
+  const lost = client.begin('TasksSubmit', { key: 'k', tasks: [noop()] })
+  while (world.net.deliver());
+  await Promise.resolve() // the end of the turn: the commit is under way
+  world.ledger.forgetUnsettled()
+  await world.net.settle()
+  t.equal(lost.answer, undefined)
+  t.equal(worker.assigned.length, 0)
+})
+
+t.test(
+  'a full ledger refuses submissions, but keeps outcomes until they fit',
+  async (t) => {
+    const world = createWorld()
+    const worker = await world.worker('w1')
+    const client = world.client('c')
+    await client.ask('TasksSubmit', { key: 'k', tasks: [noop()] })
+    const [task] = worker.assigned
+    if (task === undefined) throw new Error('one is assigned')
+    world.ledger.spoil({ kind: 'full' })
+    const outcome = worker.complete(task).catch((error: unknown) => error)
+    await world.net.settle()
+    t.match(await outcome, { message: 'TaskCompleted has no answer' })
+    world.ledger.spoil(undefined)
+    world.clock.advance(200)
+    await world.net.settle()
+    t.equal(world.manager.counts.closed, 1)
+    world.ledger.spoil({ kind: 'full' })
+    t.match(await client.ask('TasksSubmit', { key: 'k2', tasks: [noop()] }), {
+      kind: 'Refused',
+      body: { reason: 'busy' },
+    })
+    t.match(await client.ask('TasksWait', { batch: 'k2', after: 0, wait_ms: 0 }), {
+      kind: 'NotFound',
+    })
+  },
+)
+
+t.test('a killed worker loses its tasks to another at once', async (t) => {
+  const world = createWorld()
+  const one = await world.worker('w1', { listenPort: 7001 })
+  const client = world.client('c')
+  await client.ask('TasksSubmit', { key: 'k', tasks: [exec()] })
+  const [task] = one.assigned
+  if (task === undefined) throw new Error('one is assigned')
+  await one.start(task)
+  const two = await world.worker('w2')
+  world.net.refused.add('127.0.0.1:7001')
+  world.net.cut('w1', 'manager')
+  await world.net.settle()
+  t.equal(two.assigned.length, 0, 'one refusal is not enough')
+  world.clock.advance(100)
+  await world.net.settle()
+  t.match(two.assigned, [{ task_id: taskId(1), attempt: 2 }])
+  t.match(await client.ask('TaskShow', { task_id: taskId(1) }), {
+    body: { losses: 1, attempts: [{ host_name: 'w1' }, { host_name: 'w2' }] },
+  })
+})
+
+t.test('a cancelled task answers when its process group is gone', async (t) => {
+  const world = createWorld()
+  const worker = await world.worker('w1')
+  const client = world.client('c')
+  await client.ask('TasksSubmit', { key: 'k', tasks: [exec(), exec()] })
+  let gone = () => {}
+  worker.handlers.TasksAbord = (_, respond) => {
+    gone = () => respond('Ack', {})
+  }
+  const cancel = client.begin('TasksCancel', { batch: 'k' })
+  await world.net.settle()
+  t.equal(cancel.answer, undefined)
+  gone()
+  await world.net.settle()
+  t.match(cancel.answer, { body: { aborted: 2, closed: 0, unknown: 0 } })
+  t.match(await client.ask('TasksWait', { batch: 'k', after: 0, wait_ms: 0 }), {
+    body: { done: [{ state: 'aborted' }, { state: 'aborted' }], open: 0 },
+  })
+})
+
+t.test('explain says why in words', async (t) => {
+  const world = createWorld()
+  const client = world.client('c')
+  const requires = { cores: 8 }
+  await client.ask('TasksSubmit', { key: 'k', tasks: [exec({ requires })] })
+  t.match(await client.ask('TasksExplain', { task_id: taskId(1) }), {
+    body: { summary: 'no worker is connected', nodes: [] },
+  })
+  await world.worker('w1', { cores: 2 })
+  t.match(await client.ask('TasksExplain', { task_id: taskId(1) }), {
+    body: {
+      summary: 'no worker can run it',
+      nodes: [{ host_name: 'w1', candidate: false, reason: 'needs 8 cores, has 2' }],
+    },
+  })
+})
+
+t.test('a failing task is tried again after a back-off, then fails', async (t) => {
+  const world = createWorld()
+  const worker = await world.worker('w1')
+  const client = world.client('c')
+  await client.ask('TasksSubmit', { key: 'k', tasks: [exec({ retries: 1 })] })
+  const [first] = worker.assigned
+  if (first === undefined) throw new Error('one is assigned')
+  await worker.fail(first)
+  t.equal(worker.assigned.length, 1)
+  world.clock.advance(1_000)
+  await world.net.settle()
+  const second = worker.assigned[1]
+  if (second === undefined) throw new Error('it is assigned again')
+  t.equal(second.attempt, 2)
+  await worker.fail(first)
+  t.equal(world.manager.counts.open, 1, 'the old attempt means nothing')
+  await worker.fail(second)
+  t.match(await client.ask('TaskShow', { task_id: taskId(1) }), {
+    body: { summary: { state: 'failed', error: { kind: 'RunningError', exit_code: 1 } } },
+  })
+})
+
+t.test('inline output is read from the outcome, by offset', async (t) => {
+  const world = createWorld()
+  const worker = await world.worker('w1')
+  const client = world.client('c')
+  await client.ask('TasksSubmit', { key: 'k', tasks: [exec()] })
+  const [task] = worker.assigned
+  if (task === undefined) throw new Error('one is assigned')
+  const read = { task_id: taskId(1), fd: 1 as const, offset: 2, max: 10, wait_ms: 60_000 }
+  worker.handlers.TaskOutputRead = (_, respond) => respond('NotFound', {})
+  const early = client.begin('TaskLogRead', read)
+  await world.net.settle()
+  t.equal(early.answer, undefined)
+  const inline = new TextEncoder().encode('hello')
+  await worker.complete(task, {
+    ...done(),
+    stdout: { size: 5, sha256: '0'.repeat(64), inline },
+  })
+  t.match(early.answer, {
+    kind: 'TaskOutputData',
+    body: { offset: 2, data: new TextEncoder().encode('llo'), eof: true },
+  })
+})

@@ -1,0 +1,60 @@
+// A clock that stands still until it is told to move.
+
+import type { Clock } from '../../src/ports.ts'
+
+export interface FakeClock extends Clock {
+  /** Moves on by `ms`, firing what falls due on the way, in order. */
+  advance(ms: number): void
+  /** Timers that are set. */
+  readonly pending: number
+}
+
+interface Timer {
+  readonly atMs: number
+  readonly order: number
+  readonly fn: () => void
+}
+
+/** `wallMs`: what `wall()` says at the beginning. */
+export const createFakeClock = (wallMs = 1_700_000_000_000): FakeClock => {
+  let nowMs = 0
+  let order = 0
+  const timers = new Set<Timer>()
+
+  const firstUntil = (untilMs: number): Timer | undefined => {
+    let first: Timer | undefined
+    for (const timer of timers) {
+      if (timer.atMs > untilMs) continue
+      const isEarlier =
+        first === undefined ||
+        timer.atMs < first.atMs ||
+        (timer.atMs === first.atMs && timer.order < first.order)
+      if (isEarlier) first = timer
+    }
+    return first
+  }
+
+  return {
+    now: () => nowMs,
+    wall: () => wallMs + nowMs,
+    after: (ms, fn) => {
+      const timer = { atMs: nowMs + Math.max(0, ms), order: order++, fn }
+      timers.add(timer)
+      return () => void timers.delete(timer)
+    },
+    advance: (ms) => {
+      const untilMs = nowMs + ms
+      for (;;) {
+        const timer = firstUntil(untilMs)
+        if (timer === undefined) break
+        timers.delete(timer)
+        nowMs = timer.atMs
+        timer.fn()
+      }
+      nowMs = untilMs
+    },
+    get pending() {
+      return timers.size
+    },
+  }
+}
