@@ -16,8 +16,8 @@ import { createMemoryLedger, type MemoryLedger } from '../../src/ledger/memory.t
 import type { ManagerConfig } from '../../src/machines/manager-config.ts'
 import type { Log, Mesh, Peer } from '../../src/ports.ts'
 import { createManager, type Manager } from '../../src/roles/manager.ts'
-import { createFakeClock, type FakeClock } from './fake-clock.ts'
-import { createMemoryMesh, type MemoryMesh, nodeIdOf } from './memory-mesh.ts'
+import { createManualClock, type ManualClock } from './manual-clock.ts'
+import { createQueuedMesh, nodeIdOf, type QueuedMesh } from './queued-mesh.ts'
 
 export const LEDGER = 'abcdefghij'
 export const taskId = (seq: number): string => `${LEDGER}-${seq}`
@@ -34,8 +34,8 @@ export const exec = (more: Partial<TaskRequest> = {}): TaskRequest =>
 export const quiet: Log = { info() {}, warn() {}, error() {}, debug() {} }
 
 export interface World {
-  readonly clock: FakeClock
-  readonly net: MemoryMesh
+  readonly clock: ManualClock
+  readonly net: QueuedMesh
   readonly ledger: MemoryLedger
   readonly manager: Manager
   worker(name: string, options?: WorkerOptions): Promise<TestWorker>
@@ -82,8 +82,8 @@ export interface TestClient {
 }
 
 export const createWorld = (config: Partial<ManagerConfig> = {}): World => {
-  const clock = createFakeClock()
-  const net = createMemoryMesh(clock)
+  const clock = createManualClock()
+  const net = createQueuedMesh(clock)
   const ledger = createMemoryLedger({ id: LEDGER })
   const { mesh, nodeId } = net.add({ name: 'manager', role: 'manager' })
   let id = 0

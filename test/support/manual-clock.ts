@@ -2,7 +2,7 @@
 
 import type { Clock } from '../../src/ports.ts'
 
-export interface FakeClock extends Clock {
+export interface ManualClock extends Clock {
   /** Moves on by `ms`, firing what falls due on the way, in order. */
   advance(ms: number): void
   /** Timers that are set. */
@@ -16,7 +16,7 @@ interface Timer {
 }
 
 /** `wallMs`: what `wall()` says at the beginning. */
-export const createFakeClock = (wallMs = 1_700_000_000_000): FakeClock => {
+export const createManualClock = (wallMs = 1_700_000_000_000): ManualClock => {
   let nowMs = 0
   let order = 0
   const timers = new Set<Timer>()

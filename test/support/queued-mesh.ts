@@ -54,7 +54,7 @@ interface Link {
   isCut: boolean
 }
 
-export interface MemoryMesh {
+export interface QueuedMesh {
   /** Adds a node; `part` may be given later. */
   add(spec: NodeSpec): { readonly nodeId: string; readonly mesh: Mesh }
   attach(name: string, part: Role): void
@@ -80,7 +80,7 @@ export const nodeIdOf = (name: string): string =>
     .padEnd(32, '0')
     .slice(0, 32)
 
-export const createMemoryMesh = (clock: Clock): MemoryMesh => {
+export const createQueuedMesh = (clock: Clock): QueuedMesh => {
   const nodes = new Map<string, Node>()
   const links = new Set<Link>()
   const queue: (() => void)[] = []
