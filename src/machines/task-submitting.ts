@@ -58,9 +58,11 @@ const sameValue = (a: unknown, b: unknown): boolean => {
   if (a === b) return true
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null)
     return false
+  if (a instanceof Uint8Array && b instanceof Uint8Array)
+    return a.length === b.length && a.every((byte, index) => byte === b[index])
   const [keysA, keysB] = [Object.keys(a), Object.keys(b)]
   if (keysA.length !== keysB.length) return false
-  // Both are plain maps, lists or bytes by now, so their own keys are all there is.
+  // Both are plain maps or lists by now, so their own keys are all there is.
   return keysA.every((key) =>
     sameValue((a as Record<string, unknown>)[key], (b as Record<string, unknown>)[key]),
   )
