@@ -5,6 +5,7 @@
 import type { Either } from 'fp-ts/lib/Either.js'
 import type {
   AnswerOf,
+  Assignment,
   BootId,
   HostName,
   Introduction,
@@ -12,9 +13,11 @@ import type {
   LedgerId,
   NodeId,
   NodeType,
+  Outcome,
   OutputData,
   OutputPolicy,
   RequestOf,
+  TaskId,
 } from '../protocol/index.ts'
 import type { AskFailure, JobFailure } from './failures.ts'
 import type { Change, RecordedTask, Submission } from './machines/changes.ts'
@@ -215,5 +218,34 @@ export interface Ledger {
   retire(seqs: readonly number[]): void
   stats(): { readonly open: number; readonly closed: number }
   /** Waits for commits under way. */
+  close(): Promise<void>
+}
+
+/** A finished task whose outcome its manager has not acknowledged. */
+export interface Undelivered {
+  readonly task: Assignment
+  readonly outcome: Outcome
+}
+
+/**
+ * What a worker must not forget when it dies: the tasks that it has accepted and not yet
+ * started, and the outcomes that are not yet acknowledged. Writes are queued in order;
+ * `sync` says when all before it are durable, so that many share one flush.
+ */
+export interface Outbox {
+  /** What an earlier life left. Called once, before anything else. */
+  load(): {
+    readonly pending: readonly Assignment[]
+    readonly outcomes: readonly Undelivered[]
+  }
+  /** Accepted; replaces an earlier attempt of the task. */
+  putPending(task: Assignment): void
+  /** Started or dropped: after a restart it is not to be started. */
+  removePending(taskId: TaskId): void
+  /** Replaces an earlier outcome of the task. */
+  putOutcome(undelivered: Undelivered): void
+  removeOutcome(taskId: TaskId): void
+  /** Calls `done` once, perhaps at once; false: not durable (a full disk), the writes are undone or unknown. */
+  sync(done: (isDurable: boolean) => void): void
   close(): Promise<void>
 }

@@ -1,0 +1,585 @@
+// Attachment: the worker's side of its relationship with a manager.
+//
+// | phase      | event                               | does -> next                                     |
+// | detached   | connected                           | request with inventory -> requesting             |
+// | requesting | accepted                            | drops, lease, pings, flush -> managed            |
+// | requesting | refused, lost                       | back-off -> suspect if it has work, else detached |
+// | managed    | accepted by another one (late)      | bye to that one, stay                            |
+// | managed    | lost, third ping without an answer  | redial at once -> suspect                        |
+// | managed    | not-mine with the current rel       | rel cleared, request -> requesting               |
+// | managed    | bye from the manager                | forget its ledger's work -> detached             |
+// | suspect    | connected (the owner's ledger)      | request, with rel if same boot -> requesting     |
+// | any bond   | lease over (once)                   | end the socket, orphan -> suspect                |
+// | suspect    | ten leases over                     | release the owner's unstarted work -> detached   |
+// | managed    | leave                               | bye -> left                                      |
+//
+// An idle worker whose lease is over goes straight to detached: it holds nothing that
+// another manager's work could harm. Time and chance come in as facts; the machine sets
+// named timers by effects, of which the newest of a name counts.
+
+import type { BootId, LedgerId, NodeId, Rel, TaskAttempt } from '../../protocol/index.ts'
+
+/** A connected and authorised manager. `connection` tells its sockets apart. */
+export interface Manager {
+  readonly connection: number
+  readonly nodeId: NodeId
+  readonly bootId: BootId
+  readonly ledgerId: LedgerId
+}
+
+/** What an accepted relationship leaves behind until the next one; `rel` is cleared by NotMine. */
+export interface Bond {
+  readonly manager: Manager
+  readonly rel: Rel | undefined
+  readonly epoch: number
+  readonly pingMs: number
+  readonly leaseMs: number
+  /** When the lease ends, by our own clock, counted from when we last *sent* what renewed it. */
+  readonly untilMs: number
+  readonly isOver: boolean
+}
+
+export type Phase =
+  | { readonly kind: 'detached' }
+  | {
+      readonly kind: 'requesting'
+      readonly to: Manager
+      readonly serial: number
+      /** The ledger whose work we hold; undefined when we came from detached. */
+      readonly owner: LedgerId | undefined
+      readonly bond: Bond | undefined
+    }
+  | {
+      readonly kind: 'managed'
+      readonly manager: Manager
+      readonly rel: Rel
+      readonly bond: Bond
+      /** Pings without an answer, in a row. */
+      readonly silent: number
+    }
+  | {
+      readonly kind: 'suspect'
+      readonly owner: LedgerId
+      readonly bond: Bond | undefined
+    }
+  | { readonly kind: 'left' }
+
+export interface Attachment {
+  readonly phase: Phase
+  /** Connected managers, the next to be asked first. */
+  readonly candidates: readonly Manager[]
+  /** Requests that failed in a row. */
+  readonly tries: number
+  readonly serial: number
+  /** The highest epoch seen of each ledger. */
+  readonly epochs: ReadonlyMap<LedgerId, number>
+  /** The ledger of each manager that we have worked for. */
+  readonly ledgers: ReadonlyMap<NodeId, LedgerId>
+}
+
+export type TimerName = 'retry' | 'ping' | 'lease' | 'release'
+
+/** What a ManagerAnswer that accepts grants. */
+export interface Grant {
+  readonly rel: Rel
+  readonly epoch: number
+  readonly pingMs: number
+  readonly leaseMs: number
+  readonly drop: readonly TaskAttempt[]
+}
+
+export type AttachmentEvent =
+  | { readonly kind: 'connected'; readonly manager: Manager }
+  | { readonly kind: 'lost'; readonly connection: number }
+  | {
+      readonly kind: 'accepted'
+      readonly from: Manager
+      readonly serial: number
+      /** When the request that was accepted was sent. */
+      readonly sentAtMs: number
+      readonly grant: Grant
+    }
+  | { readonly kind: 'refused'; readonly serial: number; readonly retryAfterMs: number }
+  | { readonly kind: 'pong'; readonly rel: Rel; readonly sentAtMs: number }
+  | { readonly kind: 'ping-timeout'; readonly rel: Rel }
+  | { readonly kind: 'not-mine'; readonly rel: Rel }
+  | { readonly kind: 'bye'; readonly connection: number; readonly rel: Rel }
+  | { readonly kind: 'timer'; readonly name: TimerName }
+  | { readonly kind: 'leave' }
+
+export type AttachmentEffect =
+  | {
+      readonly kind: 'request'
+      readonly to: Manager
+      readonly serial: number
+      readonly rel: Rel | undefined
+    }
+  | { readonly kind: 'ping'; readonly to: Manager; readonly rel: Rel; readonly t: number }
+  | {
+      readonly kind: 'bye'
+      readonly to: Manager
+      readonly rel: Rel
+      readonly reason: string
+    }
+  | { readonly kind: 'drop'; readonly tasks: readonly TaskAttempt[] }
+  /** Work may be started until then. */
+  | { readonly kind: 'lease'; readonly untilMs: number }
+  /** Everything undelivered of that ledger can be sent now. */
+  | { readonly kind: 'flush'; readonly ledgerId: LedgerId }
+  /** The lease is over: kill what asked for it, start nothing. */
+  | { readonly kind: 'orphan'; readonly ledgerId: LedgerId }
+  /** The manager does not want that work: kill it, drop its outcomes. */
+  | { readonly kind: 'forget'; readonly ledgerId: LedgerId }
+  /** Another manager may be served: drop what was not started, keep outcomes. */
+  | { readonly kind: 'release'; readonly ledgerId: LedgerId }
+  | { readonly kind: 'terminate'; readonly nodeId: NodeId; readonly why: string }
+  | { readonly kind: 'redial'; readonly nodeId: NodeId }
+  | { readonly kind: 'timer'; readonly name: TimerName; readonly afterMs: number }
+  | { readonly kind: 'untimer'; readonly name: TimerName }
+
+/** What the machine may know of the outside at a step. 0 <= fraction < 1. */
+export interface Facts {
+  readonly nowMs: number
+  readonly fraction: number
+  readonly hasWork: (ledgerId: LedgerId) => boolean
+}
+
+type Step = readonly [Attachment, readonly AttachmentEffect[]]
+
+/** The first back-off, and the longest. */
+export const BACKOFF_MS = { first: 500, most: 10_000 }
+/** A refusing manager cannot keep us away for longer. */
+const MOST_RETRY_AFTER_MS = 60_000
+/** Unanswered pings after which the socket counts as dead. */
+const SILENT_PINGS = 3
+/** Leases without its manager after which a worker may serve another. */
+const RELEASE_LEASES = 10
+/** The lease assumed for work found on disk at the start, before any manager granted one. */
+const ASSUMED_LEASE_MS = 15_000
+/** Managers whose ledger is remembered. */
+const KNOWN_MANAGERS = 64
+
+const none: readonly AttachmentEffect[] = []
+const detached: Phase = { kind: 'detached' }
+
+/** The state at the start; `owner`: the ledger of unstarted work found on disk. */
+export const attachment = (owner?: LedgerId): Step => {
+  const phase: Phase =
+    owner === undefined ? detached : { kind: 'suspect', owner, bond: undefined }
+  return [
+    {
+      phase,
+      candidates: [],
+      tries: 0,
+      serial: 0,
+      epochs: new Map(),
+      ledgers: new Map(),
+    },
+    owner === undefined
+      ? none
+      : [{ kind: 'timer', name: 'release', afterMs: RELEASE_LEASES * ASSUMED_LEASE_MS }],
+  ]
+}
+
+/** Decides on one event. */
+export const step = (state: Attachment, event: AttachmentEvent, facts: Facts): Step => {
+  // A worker that has left hears nothing more: a late acceptance alone is sent away.
+  if (state.phase.kind === 'left' && event.kind !== 'accepted') return [state, none]
+  switch (event.kind) {
+    case 'connected':
+      return onConnected(state, event.manager)
+    case 'lost':
+      return onLost(state, event.connection, facts)
+    case 'accepted':
+      return onAccepted(state, event, facts)
+    case 'refused':
+      return state.phase.kind === 'requesting' && state.phase.serial === event.serial
+        ? failed(state, state.phase, event.retryAfterMs, facts)
+        : [state, none] // a request that was given up
+    case 'pong':
+      return onPong(state, event.rel, event.sentAtMs, facts)
+    case 'ping-timeout':
+      return onPingTimeout(state, event.rel)
+    case 'not-mine':
+      return onNotMine(state, event.rel)
+    case 'bye':
+      return onBye(state, event.connection, event.rel, facts)
+    case 'timer':
+      return onTimer(state, event.name, facts)
+    case 'leave':
+      return onLeave(state)
+  }
+}
+
+/** Is this message, by its connection and rel, from our manager? */
+export const isFromManager = (
+  state: Attachment,
+  connection: number,
+  rel: Rel,
+): state is Attachment & { readonly phase: Phase & { readonly kind: 'managed' } } =>
+  state.phase.kind === 'managed' &&
+  state.phase.manager.connection === connection &&
+  state.phase.rel === rel
+
+/** The ledger that this worker serves, asks to serve, or waits for. */
+export const servedLedger = ({ phase }: Attachment): LedgerId | undefined => {
+  switch (phase.kind) {
+    case 'managed':
+      return phase.manager.ledgerId
+    case 'requesting':
+      return phase.to.ledgerId
+    case 'suspect':
+      return phase.owner
+    default:
+      return undefined
+  }
+}
+
+const onConnected = (before: Attachment, manager: Manager): Step => {
+  const effects: AttachmentEffect[] = []
+  let state = before
+  if (state.phase.kind === 'managed' && state.phase.manager.nodeId === manager.nodeId) {
+    // The mesh replaced a half-open socket: the old one is as good as lost.
+    state = { ...state, phase: suspectOf(state.phase) }
+    effects.push({ kind: 'untimer', name: 'ping' })
+  }
+  const known = state.ledgers.get(manager.nodeId)
+  if (known !== undefined && known !== manager.ledgerId) {
+    state = ledgerGone(state, manager.nodeId, known, effects)
+  }
+  // Newcomers go first: they have not refused us yet.
+  const others = state.candidates.filter(({ nodeId }) => nodeId !== manager.nodeId)
+  return seek({ ...state, candidates: [manager, ...others] }, effects)
+}
+
+/** The same manager with another ledger: the work of the old one is nobody's. */
+const ledgerGone = (
+  state: Attachment,
+  nodeId: NodeId,
+  ledgerId: LedgerId,
+  effects: AttachmentEffect[],
+): Attachment => {
+  effects.push({ kind: 'forget', ledgerId })
+  const ledgers = new Map(state.ledgers)
+  ledgers.delete(nodeId)
+  const { phase } = state
+  if (phase.kind === 'suspect' && phase.owner === ledgerId) {
+    effects.push({ kind: 'untimer', name: 'lease' }, { kind: 'untimer', name: 'release' })
+    return { ...state, ledgers, phase: detached, tries: 0 }
+  }
+  return { ...state, ledgers }
+}
+
+/** Asks the next manager, if one is there and we are free to. */
+const seek = (state: Attachment, effects: readonly AttachmentEffect[] = none): Step => {
+  const { phase } = state
+  if (phase.kind !== 'detached' && phase.kind !== 'suspect') return [state, effects]
+  const owner = phase.kind === 'suspect' ? phase.owner : undefined
+  const to = state.candidates.find(
+    ({ ledgerId }) => owner === undefined || ledgerId === owner,
+  )
+  if (to === undefined) return [state, effects]
+  return request(state, to, owner, phase.kind === 'suspect' ? phase.bond : undefined, [
+    ...effects,
+    { kind: 'untimer', name: 'retry' },
+  ])
+}
+
+const request = (
+  state: Attachment,
+  to: Manager,
+  owner: LedgerId | undefined,
+  bond: Bond | undefined,
+  effects: readonly AttachmentEffect[],
+): Step => {
+  const serial = state.serial + 1
+  const isSameLife =
+    bond?.manager.nodeId === to.nodeId && bond.manager.bootId === to.bootId
+  return [
+    { ...state, serial, phase: { kind: 'requesting', to, serial, owner, bond } },
+    [...effects, { kind: 'request', to, serial, rel: isSameLife ? bond.rel : undefined }],
+  ]
+}
+
+const onLost = (before: Attachment, connection: number, facts: Facts): Step => {
+  const candidates = before.candidates.filter((one) => one.connection !== connection)
+  const state = { ...before, candidates }
+  const { phase } = state
+  if (phase.kind === 'managed' && phase.manager.connection === connection) {
+    return seek({ ...state, phase: suspectOf(phase) }, [
+      { kind: 'untimer', name: 'ping' },
+      { kind: 'redial', nodeId: phase.manager.nodeId },
+    ])
+  }
+  if (phase.kind === 'requesting' && phase.to.connection === connection) {
+    return failed(state, phase, 0, facts)
+  }
+  return [state, none] // a manager that we did not deal with
+}
+
+const suspectOf = (phase: Phase & { kind: 'managed' }): Phase => ({
+  kind: 'suspect',
+  owner: phase.manager.ledgerId,
+  bond: phase.bond,
+})
+
+/** A request came to nothing: the next manager's turn, after a back-off. */
+const failed = (
+  state: Attachment,
+  phase: Phase & { kind: 'requesting' },
+  retryAfterMs: number,
+  facts: Facts,
+): Step => {
+  const backoffMs = Math.min(BACKOFF_MS.first * 2 ** state.tries, BACKOFF_MS.most)
+  const jittered = backoffMs * (0.5 + facts.fraction / 2)
+  const afterMs = Math.max(jittered, Math.min(retryAfterMs, MOST_RETRY_AFTER_MS))
+  const { owner, bond } = phase
+  const isBound = owner !== undefined && facts.hasWork(owner)
+  const asked = state.candidates.filter((one) => one.connection === phase.to.connection)
+  const others = state.candidates.filter((one) => one.connection !== phase.to.connection)
+  return [
+    {
+      ...state,
+      candidates: [...others, ...asked],
+      tries: Math.min(state.tries + 1, 16),
+      phase: isBound ? { kind: 'suspect', owner, bond } : detached,
+    },
+    [
+      { kind: 'timer', name: 'retry', afterMs },
+      ...(isBound
+        ? none
+        : [
+            { kind: 'untimer', name: 'lease' } as const,
+            { kind: 'untimer', name: 'release' } as const,
+          ]),
+    ],
+  ]
+}
+
+const onAccepted = (
+  state: Attachment,
+  event: AttachmentEvent & { kind: 'accepted' },
+  facts: Facts,
+): Step => {
+  const { phase } = state
+  const { from, grant } = event
+  if (phase.kind !== 'requesting' || phase.serial !== event.serial) {
+    // Already in a relationship with that very manager: the answer is not considered.
+    const isOurs =
+      phase.kind === 'managed' && phase.manager.connection === from.connection
+    return isOurs ? [state, none] : [state, [byeTo(from, grant.rel, 'too late')]]
+  }
+  if (grant.epoch < (state.epochs.get(from.ledgerId) ?? 0)) {
+    const [next, effects] = failed(state, phase, 0, facts)
+    return [next, [byeTo(from, grant.rel, 'fenced: a later epoch was seen'), ...effects]]
+  }
+  const bond: Bond = {
+    manager: from,
+    rel: grant.rel,
+    epoch: grant.epoch,
+    pingMs: grant.pingMs,
+    leaseMs: grant.leaseMs,
+    untilMs: event.sentAtMs + grant.leaseMs,
+    isOver: false,
+  }
+  return [
+    {
+      ...state,
+      phase: { kind: 'managed', manager: from, rel: grant.rel, bond, silent: 0 },
+      tries: 0,
+      epochs: remember(state.epochs, from.ledgerId, grant.epoch),
+      ledgers: remember(state.ledgers, from.nodeId, from.ledgerId),
+    },
+    [
+      { kind: 'drop', tasks: grant.drop },
+      { kind: 'lease', untilMs: bond.untilMs },
+      { kind: 'untimer', name: 'retry' },
+      { kind: 'untimer', name: 'release' },
+      { kind: 'timer', name: 'lease', afterMs: Math.max(0, bond.untilMs - facts.nowMs) },
+      { kind: 'timer', name: 'ping', afterMs: grant.pingMs },
+      { kind: 'flush', ledgerId: from.ledgerId },
+    ],
+  ]
+}
+
+const remember = <V>(map: ReadonlyMap<string, V>, key: string, value: V) => {
+  const next = new Map(map)
+  next.delete(key) // so that it becomes the newest
+  next.set(key, value)
+  for (const oldest of next.keys()) {
+    if (next.size <= KNOWN_MANAGERS) break
+    next.delete(oldest)
+  }
+  return next
+}
+
+const byeTo = (to: Manager, rel: Rel, reason: string): AttachmentEffect => ({
+  kind: 'bye',
+  to,
+  rel,
+  reason,
+})
+
+const onPong = (state: Attachment, rel: Rel, sentAtMs: number, facts: Facts): Step => {
+  const { phase } = state
+  if (phase.kind !== 'managed' || phase.rel !== rel) return [state, none] // an old one
+  const untilMs = Math.max(phase.bond.untilMs, sentAtMs + phase.bond.leaseMs)
+  return [
+    { ...state, phase: { ...phase, silent: 0, bond: { ...phase.bond, untilMs } } },
+    [
+      { kind: 'lease', untilMs },
+      { kind: 'timer', name: 'lease', afterMs: Math.max(0, untilMs - facts.nowMs) },
+    ],
+  ]
+}
+
+const onPingTimeout = (state: Attachment, rel: Rel): Step => {
+  const { phase } = state
+  if (phase.kind !== 'managed' || phase.rel !== rel) return [state, none] // an old one
+  const silent = phase.silent + 1
+  if (silent < SILENT_PINGS) return [{ ...state, phase: { ...phase, silent } }, none]
+  return seek({ ...without(state, phase.manager), phase: suspectOf(phase) }, [
+    { kind: 'untimer', name: 'ping' },
+    ...cut(phase.manager, 'three pings without an answer'),
+  ])
+}
+
+const without = (state: Attachment, manager: Manager): Attachment => ({
+  ...state,
+  candidates: state.candidates.filter((one) => one.connection !== manager.connection),
+})
+
+const cut = ({ nodeId }: Manager, why: string): readonly AttachmentEffect[] => [
+  { kind: 'terminate', nodeId, why },
+  { kind: 'redial', nodeId },
+]
+
+const onNotMine = (state: Attachment, rel: Rel): Step => {
+  const { phase } = state
+  if (phase.kind !== 'managed' || phase.rel !== rel) return [state, none] // an old one
+  const bond = { ...phase.bond, rel: undefined }
+  return request(state, phase.manager, phase.manager.ledgerId, bond, [
+    { kind: 'untimer', name: 'ping' },
+  ])
+}
+
+const onBye = (state: Attachment, connection: number, rel: Rel, facts: Facts): Step => {
+  const bond = bondOf(state.phase)
+  const sender = state.candidates.find((one) => one.connection === connection)
+  if (bond === undefined || bond.rel !== rel || sender?.nodeId !== bond.manager.nodeId) {
+    return [state, none] // a stranger
+  }
+  const effects: readonly AttachmentEffect[] = [
+    { kind: 'forget', ledgerId: bond.manager.ledgerId },
+    { kind: 'untimer', name: 'ping' },
+    { kind: 'untimer', name: 'lease' },
+    { kind: 'untimer', name: 'release' },
+  ]
+  if (state.phase.kind === 'requesting') {
+    const phase = { ...state.phase, owner: undefined, bond: undefined }
+    return [{ ...state, phase }, effects]
+  }
+  // It may change its mind, or another may want us: ask again, but not at once.
+  const asking = {
+    kind: 'requesting',
+    to: bond.manager,
+    serial: state.serial,
+    owner: undefined,
+    bond: undefined,
+  } as const
+  const [next, after] = failed(state, asking, 0, facts)
+  return [next, [...effects, ...after]]
+}
+
+const bondOf = (phase: Phase): Bond | undefined =>
+  phase.kind === 'managed' || phase.kind === 'requesting' || phase.kind === 'suspect'
+    ? phase.bond
+    : undefined
+
+const onTimer = (state: Attachment, name: TimerName, facts: Facts): Step => {
+  switch (name) {
+    case 'retry':
+      return seek(state)
+    case 'ping':
+      return onPingDue(state)
+    case 'lease':
+      return onLeaseDue(state, facts)
+    case 'release':
+      return onReleaseDue(state)
+  }
+}
+
+const onPingDue = (state: Attachment): Step => {
+  const { phase } = state
+  if (phase.kind !== 'managed') return [state, none] // untimed meanwhile
+  const { pingMs } = phase.bond
+  return [
+    state,
+    [
+      { kind: 'ping', to: phase.manager, rel: phase.rel, t: pingMs },
+      { kind: 'timer', name: 'ping', afterMs: pingMs },
+    ],
+  ]
+}
+
+const onLeaseDue = (state: Attachment, facts: Facts): Step => {
+  const { phase } = state
+  const bond = bondOf(phase)
+  if (bond === undefined || bond.isOver) return [state, none] // fired for it already
+  if (facts.nowMs < bond.untilMs) {
+    const afterMs = bond.untilMs - facts.nowMs
+    return [state, [{ kind: 'timer', name: 'lease', afterMs }]]
+  }
+  const over = { ...bond, isOver: true }
+  const effects: readonly AttachmentEffect[] = [
+    { kind: 'orphan', ledgerId: bond.manager.ledgerId },
+    {
+      kind: 'timer',
+      name: 'release',
+      afterMs: bond.untilMs + (RELEASE_LEASES - 1) * bond.leaseMs - facts.nowMs,
+    },
+  ]
+  const socket = phase.kind === 'managed' ? phase.manager : undefined
+  const current = phase.kind === 'requesting' ? phase.to : socket
+  if (
+    phase.kind === 'requesting' &&
+    phase.to.connection !== bond.manager.connection // bounded by its own ask
+  ) {
+    return [{ ...state, phase: { ...phase, bond: over } }, effects]
+  }
+  const owner = bond.manager.ledgerId
+  const isBound = facts.hasWork(owner)
+  const next: Phase = isBound ? { kind: 'suspect', owner, bond: over } : detached
+  const freed = current === undefined ? state : without(state, current)
+  const end = current === undefined ? none : cut(current, 'the lease is over')
+  return seek({ ...freed, phase: next }, [
+    ...effects,
+    ...(isBound ? none : [{ kind: 'untimer', name: 'release' } as const]),
+    { kind: 'untimer', name: 'ping' },
+    ...end,
+  ])
+}
+
+const onReleaseDue = (state: Attachment): Step => {
+  const { phase } = state
+  if (phase.kind === 'requesting' && phase.owner !== undefined) {
+    // Its answer decides; if that fails, the next firing releases.
+    return [state, [{ kind: 'timer', name: 'release', afterMs: BACKOFF_MS.most }]]
+  }
+  if (phase.kind !== 'suspect') return [state, none] // untimed meanwhile
+  return seek({ ...state, phase: detached, tries: 0 }, [
+    { kind: 'release', ledgerId: phase.owner },
+  ])
+}
+
+const onLeave = (state: Attachment): Step => {
+  const { phase } = state
+  const timers = (['retry', 'ping', 'lease', 'release'] as const).map(
+    (name): AttachmentEffect => ({ kind: 'untimer', name }),
+  )
+  const bye =
+    phase.kind === 'managed'
+      ? [byeTo(phase.manager, phase.rel, 'the worker is leaving')]
+      : none
+  return [{ ...state, phase: { kind: 'left' } }, [...timers, ...bye]]
+}
