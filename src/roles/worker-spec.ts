@@ -1,0 +1,31 @@
+// Worker spec: what the runner is asked for a task: its program, arguments, directory and
+// a clean environment.
+
+import type { Assignment } from '../../protocol/index.ts'
+import type { PreparedJob, RunSpec } from '../ports.ts'
+import type { WorkerConfig } from './worker-config.ts'
+
+/** The run of a task. Its own variables win over the configured ones, ours over its own. */
+export const specOf = (
+  task: Assignment,
+  job: PreparedJob,
+  config: WorkerConfig,
+): RunSpec => {
+  const stdin = task.stdin_live === true ? 'live' : task.stdin
+  return {
+    program: job.program,
+    arguments: [...job.leading, ...task.arguments],
+    directory: task.dir ?? config.directory,
+    environment: {
+      ...config.environment,
+      ...task.env,
+      MANYHANDS_TASK_ID: task.task_id,
+      MANYHANDS_HOST_NAME: config.hostName,
+      MANYHANDS_ATTEMPT: String(task.attempt),
+      MANYHANDS_CORES: String(Math.max(1, task.requires?.cores ?? 1)),
+    },
+    ...(stdin === undefined ? {} : { stdin }),
+    output: task.output ?? 'capture',
+    outputCapBytes: config.outputCapBytes,
+  }
+}
