@@ -1,0 +1,186 @@
+// Many tasks as one batch: handed in page by page while their outcomes are read from the
+// batch's log. Submission stays a bounded number of tasks ahead of the outcomes, so a
+// million tasks need the memory of a few thousand, here and at the manager.
+
+import type { TaskDone, TaskRequest } from '../../protocol/index.ts'
+import { ClientError } from './failures.ts'
+import type { Link } from './link.ts'
+import type { Tasks } from './pages.ts'
+import { CANCEL_MS } from './run.ts'
+import { keyOf, type SubmitOptions, submitAll } from './submit.ts'
+import { askDone, joinReads } from './wait.ts'
+
+export interface RunAllOptions extends SubmitOptions {
+  /** Most tasks that are submitted and not yet closed; default 4,096. */
+  readonly maxOpen?: number
+}
+
+export interface BatchProgress {
+  /** Submitted and recorded so far. */
+  readonly submitted: number
+  /** Is this all? */
+  readonly isComplete: boolean
+  readonly done: number
+  /** Of those done: not completed. */
+  readonly failed: number
+  readonly running: number
+}
+
+/** A task's outcome with its place in the input, from 0. */
+export interface IndexedDone {
+  readonly index: number
+  readonly done: TaskDone
+}
+
+/** Tasks under way; iterate it once for the outcomes in the order in which they come. */
+export interface BatchRun extends AsyncIterable<IndexedDone> {
+  readonly batch: string
+  progress(): BatchProgress
+  /** Submits no more and aborts what is open; resolves when the processes are gone. */
+  cancel(): Promise<void>
+}
+
+export const runAll = (link: Link, tasks: Tasks, options: RunAllOptions = {}): BatchRun =>
+  new Batch(link, tasks, options)
+
+/** A page that was under way may be recorded after the first abort: so again until none. */
+const CANCEL_ROUNDS = 3
+
+class Batch implements BatchRun {
+  readonly batch: string
+  readonly #link: Link
+  readonly #maxOpen: number
+  /** Ends everything: the caller's signal, leaving the iteration, a failure. */
+  readonly #end = new AbortController()
+  /** Ends the submission alone: a cancelled batch is still read to its end. */
+  readonly #stop = new AbortController()
+  readonly #indexes = new Map<string, number>()
+  #submitted = 0
+  #done = 0
+  #failed = 0
+  #running = 0
+  /** Handed to pagesOf, counted before their page is recorded. */
+  #taken = 0
+  #isComplete = false
+  readonly #submission: Promise<unknown>
+
+  constructor(link: Link, tasks: Tasks, options: RunAllOptions) {
+    const { key, batch } = keyOf(options)
+    this.batch = batch
+    this.#link = link
+    this.#maxOpen = options.maxOpen ?? 4096
+    const { signal } = options
+    this.#end.signal.addEventListener('abort', () => {
+      this.#stop.abort()
+      this.#stir()
+    })
+    if (signal?.aborted) this.#end.abort()
+    signal?.addEventListener('abort', () => this.#end.abort(), {
+      signal: this.#end.signal,
+    })
+    this.#submission = submitAll(
+      link,
+      this.#counted(tasks),
+      { key, batch, signal: this.#stop.signal, gate: () => this.#room() },
+      (page) => {
+        for (const [at, id] of page.taskIds.entries())
+          this.#indexes.set(id, page.first + at)
+        this.#submitted += page.taskIds.length
+        this.#stir()
+      },
+    ).finally(() => {
+      this.#isComplete = true
+      this.#stir()
+    })
+    this.#submission.catch(() => undefined) // thrown by the iterator
+  }
+
+  progress(): BatchProgress {
+    return {
+      submitted: this.#submitted,
+      isComplete: this.#isComplete,
+      done: this.#done,
+      failed: this.#failed,
+      running: this.#running,
+    }
+  }
+
+  async cancel(): Promise<void> {
+    this.#stop.abort()
+    // A source that is silent would hold the end of the submission back for ever.
+    this.#isComplete = true
+    this.#stir()
+    for (let round = 0; round < CANCEL_ROUNDS; round++) {
+      const ask = { batch: this.batch }
+      const answer = await this.#link.ask('TasksCancel', ask, { timeoutMs: CANCEL_MS })
+      if (answer.body.aborted === 0) return
+    }
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<IndexedDone> {
+    try {
+      await this.#stirred(() => this.#submitted > 0 || this.#isComplete)
+      // Nothing of a page is known before its record, so the log is asked only after it.
+      let cursor = 0
+      while (!this.#isComplete || this.#done < this.#submitted) {
+        const page = await askDone(this.#link, this.batch, cursor, this.#end.signal)
+        if (page === undefined) throw this.#gone()
+        cursor = page.cursor
+        this.#running = page.running
+        yield* await this.#indexed(page.done)
+        if (page.open > 0) await joinReads(page, this.#end.signal)
+        else await this.#stirred(() => this.#isComplete || this.#done < this.#submitted)
+      }
+      if (!this.#stop.signal.aborted || this.#end.signal.aborted) await this.#submission
+    } finally {
+      this.#end.abort()
+    }
+  }
+
+  async #indexed(done: readonly TaskDone[]): Promise<IndexedDone[]> {
+    const all: IndexedDone[] = []
+    for (const one of done) {
+      // Its page's answer may come after the outcome: wait for it.
+      await this.#stirred(() => this.#indexes.has(one.task_id) || this.#isComplete)
+      const index = this.#indexes.get(one.task_id)
+      if (index === undefined) continue // another submission into the same batch
+      this.#indexes.delete(one.task_id)
+      this.#done++
+      if (one.state !== 'completed') this.#failed++
+      all.push({ index, done: one })
+    }
+    this.#stir()
+    return all
+  }
+
+  #gone(): ClientError {
+    return new ClientError({ kind: 'not-found', what: `batch ${this.batch}` })
+  }
+
+  async *#counted(tasks: Tasks): AsyncGenerator<TaskRequest> {
+    for await (const task of tasks) {
+      if (this.#stop.signal.aborted) return
+      this.#taken++
+      yield task
+    }
+  }
+
+  #room(): Promise<void> | undefined {
+    const hasRoom = () =>
+      this.#stop.signal.aborted || this.#taken - this.#done <= this.#maxOpen
+    return hasRoom() ? undefined : this.#stirred(hasRoom)
+  }
+
+  /** Resolves when `condition` holds; it is looked at whenever something changed. */
+  async #stirred(condition: () => boolean): Promise<void> {
+    while (!condition() && !this.#end.signal.aborted)
+      await new Promise<void>((resolve) => {
+        this.#waiting.push(resolve)
+      })
+  }
+  readonly #waiting: (() => void)[] = []
+
+  #stir(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve()
+  }
+}

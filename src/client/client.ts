@@ -1,0 +1,171 @@
+// Client: everything an embedding program or a face may ask of a mesh, on one connection
+// to its manager. It holds no state of the mesh; what is known, the manager knows.
+
+import type {
+  AnswerBodyOf,
+  NodeInfo,
+  TaskDone,
+  TaskRequest,
+  TaskState,
+  TaskSummary,
+} from '../../protocol/index.ts'
+import { type BatchRun, type RunAllOptions, runAll } from './batch.ts'
+import { ClientError } from './failures.ts'
+import type { Link } from './link.ts'
+import { type OutputOptions, readOutput } from './output.ts'
+import type { Tasks } from './pages.ts'
+import { CANCEL_MS, runTask, type TaskRun } from './run.ts'
+import { keyOf, newKey, type SubmitOptions, submitAll } from './submit.ts'
+import { type WaitOptions, waitForBatch, waitForTasks } from './wait.ts'
+
+/** Which tasks to list; all that are given must hold. */
+export interface TaskFilter {
+  readonly states?: readonly TaskState[]
+  readonly hostName?: string
+  readonly batch?: string
+  /** At most so many; default: all. */
+  readonly limit?: number
+}
+
+export type TaskRecord = AnswerBodyOf<'TaskShow', 'TaskRecord'>
+export type TaskReasons = AnswerBodyOf<'TasksExplain', 'TaskReasons'>
+export type Cancelled = AnswerBodyOf<'TasksCancel', 'TasksCancelled'>
+
+/** Some tasks by id, or all of a batch. */
+export type Which = readonly string[] | { readonly batch: string }
+
+/** Tasks in one page of a listing. */
+const LIST_PAGE = 500
+const IDS_PER_ASK = 1000
+const RETRIES_PER_ASK = 256
+
+export class Client {
+  readonly #link: Link
+
+  constructor(link: Link) {
+    this.#link = link
+  }
+
+  /** The manager's host_name. */
+  get managerName(): string {
+    return this.#link.hostName
+  }
+
+  /** Hands in tasks; resolves with their ids, in order, when their record is durable. */
+  async submit(tasks: Tasks, options: SubmitOptions = {}): Promise<readonly string[]> {
+    const ids: string[] = []
+    const { signal } = options
+    await submitAll(this.#link, tasks, { ...keyOf(options), signal }, (page) => {
+      for (const [at, id] of page.taskIds.entries()) ids[page.first + at] = id
+    })
+    return ids
+  }
+
+  /** Runs one task: its streams and its outcome. */
+  run(task: TaskRequest, options: SubmitOptions = {}): Promise<TaskRun> {
+    return runTask(this.#link, task, options)
+  }
+
+  /** Runs many: outcomes as they come, submission a bounded way ahead of them. */
+  runAll(tasks: Tasks, options: RunAllOptions = {}): BatchRun {
+    return runAll(this.#link, tasks, options)
+  }
+
+  /** Outcomes of tasks, or of a batch, as they close; ends when all have. */
+  wait(which: Which, options: WaitOptions = {}): AsyncIterable<TaskDone> {
+    return 'batch' in which
+      ? waitForBatch(this.#link, which.batch, options)
+      : waitForTasks(this.#link, which, options)
+  }
+
+  /** What a task writes or wrote, from a byte on; reading pulls, so it can pause. */
+  output(taskId: string, options: OutputOptions = {}): AsyncIterable<Uint8Array> {
+    return readOutput(this.#link, taskId, options)
+  }
+
+  /** Tasks, newest first. */
+  async *tasks(filter: TaskFilter = {}): AsyncGenerator<TaskSummary> {
+    let left = filter.limit ?? Number.POSITIVE_INFINITY
+    let after: string | undefined
+    while (left > 0) {
+      const { body } = await this.#link.ask('TasksList', {
+        limit: Math.min(left, LIST_PAGE),
+        ...(filter.states && { states: [...filter.states] }),
+        ...(filter.hostName !== undefined && { host_name: filter.hostName }),
+        ...(filter.batch !== undefined && { batch: filter.batch }),
+        ...(after !== undefined && { after }),
+      })
+      yield* body.tasks
+      left -= body.tasks.length
+      after = body.next
+      if (after === undefined) return
+    }
+  }
+
+  /** Everything known of a task. Rejects with `not-found`. */
+  async show(taskId: string): Promise<TaskRecord> {
+    const answer = await this.#link.ask('TaskShow', { task_id: taskId })
+    if (answer.kind === 'NotFound') throw noTask(taskId)
+    return answer.body
+  }
+
+  /** Why a task is where it is, node by node. Rejects with `not-found`. */
+  async explain(taskId: string): Promise<TaskReasons> {
+    const answer = await this.#link.ask('TasksExplain', { task_id: taskId })
+    if (answer.kind === 'NotFound') throw noTask(taskId)
+    return answer.body
+  }
+
+  /** The nodes of the mesh, the manager first. */
+  async nodes(): Promise<readonly NodeInfo[]> {
+    const { body } = await this.#link.ask('NodesList', {})
+    return body.nodes
+  }
+
+  /** Aborts open tasks; resolves when their processes are gone. */
+  async cancel(which: Which): Promise<Cancelled> {
+    const ask = async (body: { task_ids?: string[]; batch?: string }) =>
+      (await this.#link.ask('TasksCancel', body, { timeoutMs: CANCEL_MS })).body
+    if ('batch' in which) return await ask({ batch: which.batch })
+    const sum = { aborted: 0, closed: 0, unknown: 0 }
+    for (let first = 0; first < which.length; first += IDS_PER_ASK) {
+      const part = await ask({ task_ids: which.slice(first, first + IDS_PER_ASK) })
+      sum.aborted += part.aborted
+      sum.closed += part.closed
+      sum.unknown += part.unknown
+    }
+    return sum
+  }
+
+  /** Submits closed tasks again; the new ids, in order. */
+  async retry(taskIds: readonly string[], key = newKey()): Promise<readonly string[]> {
+    const ids: string[] = []
+    for (let first = 0; first < taskIds.length; first += RETRIES_PER_ASK) {
+      const answer = await this.#link.ask('TasksRetry', {
+        key: first === 0 ? key : `${key}.${first}`,
+        task_ids: taskIds.slice(first, first + RETRIES_PER_ASK),
+      })
+      if (answer.kind === 'Refused')
+        throw new ClientError({
+          kind: 'rejected',
+          exchange: 'TasksRetry',
+          code: answer.body.reason,
+          message: answer.body.message,
+        })
+      ids.push(...answer.body.task_ids)
+    }
+    return ids
+  }
+
+  /** Ends the connection; what is open fails with `closed`. Tasks go on in the mesh. */
+  close(): Promise<void> {
+    return this.#link.close()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}
+
+const noTask = (taskId: string): ClientError =>
+  new ClientError({ kind: 'not-found', what: `task ${taskId}` })

@@ -1,0 +1,137 @@
+// Connecting: where a mesh's manager is, and a client on a connection to it. Looked for in
+// this order: the given address alone; else the managers that left their address in the
+// state directory; else those that announce themselves. TLS or the mesh's secret decides
+// who is let in, never the place where an address was found.
+
+import { randomBytes } from 'node:crypto'
+import type { Either } from 'fp-ts/lib/Either.js'
+import * as E from 'fp-ts/lib/Either.js'
+import type { Introduction } from '../../protocol/index.ts'
+import { systemClock } from '../clock.ts'
+import {
+  listAddresses,
+  type MeshState,
+  readState,
+  stateDirectory,
+} from '../identity/state.ts'
+import { type Connection, type DialFailure, dialMesh } from '../mesh/dial.ts'
+import type { Log } from '../ports.ts'
+import { Client } from './client.ts'
+import { ClientError, type ClientFailure } from './failures.ts'
+import { Link, type LinkOptions } from './link.ts'
+
+export interface ConnectOptions extends LinkOptions {
+  /** The state directory; default `$XDG_STATE_HOME/manyhands`, else `~/.local/state/manyhands`. */
+  readonly state?: string
+  /** A manager's address (`ws://127.0.0.1:4000`) instead of looking for one. */
+  readonly at?: string
+  /** Looks for announced managers too (default true; takes up to 3 s where there is none). */
+  readonly discover?: boolean
+  readonly log?: Log
+  readonly signal?: AbortSignal
+}
+
+/** Finds the mesh and connects. Rejects with a ClientError: `no-mesh`, `state`, `refused`, `lost`. */
+export const connect = async (options: ConnectOptions = {}): Promise<Client> => {
+  const directory = stateDirectory(options.state, process.env)
+  const state = readState(directory)
+  if (E.isLeft(state)) throw new ClientError(stateFailure(state.left))
+  const self = introduction()
+  const dial = (signal?: AbortSignal) =>
+    dialManager({ options, state: state.right, self, signal })
+  const first = await dial(options.signal)
+  if (E.isLeft(first)) throw new ClientError(first.left)
+  return new Client(new Link(first.right, dial, options))
+}
+
+const stateFailure = (failure: {
+  readonly kind: string
+  readonly path: string
+  readonly reason: string
+}): ClientFailure =>
+  failure.kind === 'no-mesh'
+    ? { kind: 'no-mesh', looked: [`in ${failure.path}`] }
+    : { kind: 'state', path: failure.path, reason: failure.reason }
+
+/** Who this client is; another one at each connect. */
+const introduction = (): Introduction => ({
+  node_type: 'client',
+  node_id: randomBytes(16).toString('hex'),
+  boot_id: randomBytes(8).toString('hex'),
+  host_name: `client-${randomBytes(4).toString('hex')}`,
+  minor: 0,
+  features: [],
+  max_in_flight: 1024,
+  max_frame: 1024 * 1024,
+  pid: process.pid,
+})
+
+interface Search {
+  readonly options: ConnectOptions
+  readonly state: MeshState
+  readonly self: Introduction
+  readonly signal: AbortSignal | undefined
+}
+
+/** Tries each address once; a refusal says more than silence, so it is what is reported. */
+const dialManager = async (
+  search: Search,
+): Promise<Either<ClientFailure, Connection>> => {
+  const { options, state } = search
+  if (options.at !== undefined)
+    return E.mapLeft((failure: DialFailure | ClientFailure) =>
+      'url' in failure ? dialFailure(failure) : failure,
+    )(await dialOne(search, options.at))
+  const looked = [`in ${state.directory}`]
+  let refusal: ClientFailure | undefined
+  for (const { url, role } of listAddresses(state.directory)) {
+    if (role !== 'manager') continue
+    const dialled = await dialOne(search, url)
+    if (E.isRight(dialled)) return dialled
+    if ('url' in dialled.left && dialled.left.kind !== 'refused') looked.push(`at ${url}`)
+    else refusal ??= 'url' in dialled.left ? dialFailure(dialled.left) : dialled.left
+  }
+  return E.left(refusal ?? { kind: 'no-mesh', looked })
+}
+
+const dialOne = async (
+  { options, state, self, signal }: Search,
+  url: string,
+): Promise<Either<DialFailure | ClientFailure, Connection>> => {
+  const dialled = await dialMesh({
+    url,
+    meshId: state.meshId,
+    secret: state.secret,
+    self,
+    clock: systemClock,
+    ...(options.log && { log: options.log }),
+    ...(signal && { signal }),
+  })
+  if (E.isLeft(dialled) || dialled.right.peer.role === 'manager') return dialled
+  const { hostName, role } = dialled.right.peer
+  await dialled.right.close()
+  return E.left({
+    kind: 'refused',
+    address: url,
+    reason: `${hostName} is a ${role}`,
+    remedy: 'give the address of a manager',
+  })
+}
+
+const dialFailure = (failure: DialFailure): ClientFailure => {
+  switch (failure.kind) {
+    case 'aborted':
+      return { kind: 'aborted' }
+    case 'unreachable':
+    case 'timeout':
+      return { kind: 'no-mesh', looked: [`at ${failure.url}: ${failure.reason}`] }
+    case 'refused':
+    case 'stranger':
+      return {
+        kind: 'refused',
+        address: failure.url,
+        reason: failure.reason,
+        remedy: 'see which mesh this is with --state',
+      }
+  }
+}

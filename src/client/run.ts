@@ -1,0 +1,78 @@
+// One task, from submission to outcome. TasksSubmit and the TasksWait for it leave in the
+// same turn, so the outcome costs one round trip and not two.
+
+import type { TaskDone, TaskRequest } from '../../protocol/index.ts'
+import { ClientError } from './failures.ts'
+import { type TaskStdin, taskStdin } from './input.ts'
+import type { Link } from './link.ts'
+import { readOutput } from './output.ts'
+import { keyOf, type SubmitOptions, submitPage } from './submit.ts'
+import { askDone, type DonePage } from './wait.ts'
+
+/** A submitted task. */
+export interface TaskRun {
+  readonly id: string
+  /** What it writes, live; reading starts with the first `next`. */
+  readonly stdout: AsyncIterable<Uint8Array>
+  readonly stderr: AsyncIterable<Uint8Array>
+  /** Its stdin, if the task was submitted with `stdin_live`. */
+  readonly stdin: TaskStdin
+  /** How it ended; its own failure is a value here. Rejects with a ClientError only. */
+  readonly done: Promise<TaskDone>
+  /** Aborts it; resolves when its process group is gone. */
+  cancel(): Promise<void>
+}
+
+/** Submits one task and begins to wait for it, in this turn. */
+export const runTask = async (
+  link: Link,
+  task: TaskRequest,
+  options: SubmitOptions = {},
+): Promise<TaskRun> => {
+  const page = keyOf(options)
+  const { signal } = options
+  const ids = submitPage(link, page, [task], signal)
+  // A batch of several runs tells nothing of this one; its own key does when they are one.
+  const first = page.batch === page.key ? askDone(link, page.batch, 0, signal) : undefined
+  const done = outcomeOf(link, { ids, first, batch: page.batch, signal })
+  done.catch(() => undefined) // whoever awaits it hears of it; nobody must
+  const [id] = await ids
+  if (id === undefined)
+    throw new ClientError({
+      kind: 'protocol',
+      exchange: 'TasksSubmit',
+      detail: 'no id for one task',
+    })
+  return {
+    id,
+    stdout: { [Symbol.asyncIterator]: () => readOutput(link, id, { fd: 1, signal }) },
+    stderr: { [Symbol.asyncIterator]: () => readOutput(link, id, { fd: 2, signal }) },
+    stdin: taskStdin(link, id, signal),
+    done,
+    async cancel() {
+      await link.ask('TasksCancel', { task_ids: [id] }, { timeoutMs: CANCEL_MS })
+    },
+  }
+}
+
+/** An abort is answered when the processes are gone: the grace of the task and more. */
+export const CANCEL_MS = 60_000
+
+interface Outcome {
+  readonly ids: Promise<readonly string[]>
+  readonly first: Promise<DonePage | undefined> | undefined
+  readonly batch: string
+  readonly signal: AbortSignal | undefined
+}
+
+const outcomeOf = async (link: Link, run: Outcome): Promise<TaskDone> => {
+  let [page, [id]] = await Promise.all([run.first, run.ids])
+  for (;;) {
+    const done = page?.done.find((one) => one.task_id === id)
+    if (done !== undefined) return done
+    // The first wait may have overtaken the record of the submission, and found no batch.
+    page = await askDone(link, run.batch, page?.cursor ?? 0, run.signal)
+    if (page === undefined)
+      throw new ClientError({ kind: 'not-found', what: `task ${id}` })
+  }
+}

@@ -1,0 +1,128 @@
+// Submitting: tasks go to the manager in pages, several of them under way, each with a key
+// of its own under the submission's key. A page sent twice (the answer was lost) is
+// answered with the same ids; a busy manager is asked again after the time it names.
+
+import { randomBytes } from 'node:crypto'
+import type { TaskRequest } from '../../protocol/index.ts'
+import { ClientError } from './failures.ts'
+import { type Link, pause } from './link.ts'
+import { pagesOf, type Tasks } from './pages.ts'
+
+export interface SubmitOptions {
+  /**
+   * The same key again submits nothing and gives the same ids: choose one to repeat a
+   * submission safely (the same tasks in the same order). At most 48 characters;
+   * default: random.
+   */
+  readonly key?: string
+  /** Groups tasks for wait and cancel; default: the key. At most 64 characters. */
+  readonly batch?: string
+  readonly signal?: AbortSignal
+}
+
+/** Pages that may be under way at once: enough to hide the round trip. */
+const WINDOW = 4
+/** Pause before a busy manager that named no time is asked again, doubling. */
+const BUSY_MS = 50
+const BUSY_MAX_MS = 2_000
+
+/** A new key that no other submission has. */
+export const newKey = (): string => randomBytes(12).toString('base64url')
+
+/** Checks what the caller gave; throws a RangeError. */
+export const keyOf = (options: SubmitOptions): { key: string; batch: string } => {
+  const key = options.key ?? newKey()
+  const batch = options.batch ?? key
+  if (key === '' || key.length > 48)
+    throw new RangeError(`Expected \`key\` to have 1 to 48 characters, got ${key.length}`)
+  if (batch === '' || batch.length > 64)
+    throw new RangeError(
+      `Expected \`batch\` to have 1 to 64 characters, got ${batch.length}`,
+    )
+  return { key, batch }
+}
+
+/** Hands in one page; the ids in the order of its tasks. */
+export const submitPage = async (
+  link: Link,
+  page: { readonly key: string; readonly batch: string },
+  tasks: readonly TaskRequest[],
+  signal?: AbortSignal,
+): Promise<readonly string[]> => {
+  for (let attempt = 0; ; attempt++) {
+    const answer = await link.ask(
+      'TasksSubmit',
+      { key: page.key, batch: page.batch, tasks: [...tasks] },
+      { timeoutMs: 20_000, signal },
+    )
+    if (answer.kind === 'TasksSubmitted') return answer.body.task_ids
+    const { reason, message, retry_after_ms } = answer.body
+    if (reason !== 'busy' && retry_after_ms === undefined)
+      throw new ClientError({
+        kind: 'rejected',
+        exchange: 'TasksSubmit',
+        code: reason,
+        message,
+      })
+    await pause(
+      retry_after_ms ?? Math.min(BUSY_MAX_MS, BUSY_MS * 2 ** Math.min(attempt, 10)),
+      signal,
+    )
+  }
+}
+
+/** A page that the manager has recorded: the ids of tasks `first` and following. */
+export interface SubmittedPage {
+  readonly first: number
+  readonly taskIds: readonly string[]
+}
+
+export interface SubmitAllOptions {
+  readonly key: string
+  readonly batch: string
+  readonly signal?: AbortSignal | undefined
+  /** Awaited before each page: keeps a submission from running far ahead of the work. */
+  readonly gate?: (() => Promise<void> | undefined) | undefined
+}
+
+/** Hands in all tasks; calls `onPage` as pages are recorded, in any order. */
+export const submitAll = async (
+  link: Link,
+  tasks: Tasks,
+  options: SubmitAllOptions,
+  onPage: (page: SubmittedPage) => void,
+): Promise<number> => {
+  const underWay = new Set<Promise<void>>()
+  let failure: { readonly error: unknown } | undefined
+  let count = 0
+  let number = 0
+  for await (const page of pagesOf(tasks)) {
+    await options.gate?.()
+    while (underWay.size >= WINDOW && failure === undefined) await Promise.race(underWay)
+    if (failure !== undefined || options.signal?.aborted) break
+    const first = count
+    const key = number === 0 ? options.key : `${options.key}.${number}`
+    const sending: Promise<void> = submitPage(
+      link,
+      { key, batch: options.batch },
+      page,
+      options.signal,
+    ).then(
+      (taskIds) => {
+        underWay.delete(sending)
+        onPage({ first, taskIds })
+      },
+      (error: unknown) => {
+        underWay.delete(sending)
+        failure ??= { error }
+      },
+    )
+    underWay.add(sending)
+    count += page.length
+    number++
+  }
+  await Promise.all(underWay)
+  if (failure !== undefined) throw failure.error
+  if (options.signal?.aborted) throw new ClientError({ kind: 'aborted' })
+  return count
+}

@@ -1,0 +1,82 @@
+// Waiting: reads of closed tasks. A batch's closed tasks are a log that is read by cursor,
+// so a broken connection loses none and repeats none; ids are asked for until all closed.
+
+import type { TaskDone } from '../../protocol/index.ts'
+import { ClientError } from './failures.ts'
+import { type Answered, type Link, pause } from './link.ts'
+
+/** How long a manager keeps a wait open before it answers that nothing happened. */
+const WAIT_MS = 20_000
+/** What the answer may take beyond that. */
+const GRACE_MS = 5_000
+const IDS_PER_ASK = 1000
+
+export interface WaitOptions {
+  readonly signal?: AbortSignal | undefined
+}
+
+export type DonePage = Extract<Answered<'TasksWait'>, { kind: 'TasksDone' }>['body']
+
+/** Asks once for what of a batch has closed after `cursor`; undefined: no such batch. */
+export const askDone = async (
+  link: Link,
+  batch: string,
+  after: number,
+  signal?: AbortSignal,
+): Promise<DonePage | undefined> => {
+  const answer = await link.ask(
+    'TasksWait',
+    { batch, after, wait_ms: WAIT_MS },
+    { timeoutMs: WAIT_MS + GRACE_MS, signal },
+  )
+  return answer.kind === 'TasksDone' ? answer.body : undefined
+}
+
+/** The closed tasks of a batch as they close, until none is open. */
+export async function* waitForBatch(
+  link: Link,
+  batch: string,
+  options: WaitOptions = {},
+): AsyncGenerator<TaskDone> {
+  let cursor = 0
+  for (;;) {
+    const page = await askDone(link, batch, cursor, options.signal)
+    if (page === undefined)
+      throw new ClientError({ kind: 'not-found', what: `batch ${batch}` })
+    cursor = page.cursor
+    yield* page.done
+    if (page.open === 0 && page.done.length === 0) return
+  }
+}
+
+/** The given tasks as they close, each once. */
+export async function* waitForTasks(
+  link: Link,
+  ids: readonly string[],
+  options: WaitOptions = {},
+): AsyncGenerator<TaskDone> {
+  for (let first = 0; first < ids.length; first += IDS_PER_ASK) {
+    const open = new Set(ids.slice(first, first + IDS_PER_ASK))
+    while (open.size > 0) {
+      const answer = await link.ask(
+        'TasksWait',
+        { task_ids: [...open], after: 0, wait_ms: WAIT_MS },
+        { timeoutMs: WAIT_MS + GRACE_MS, signal: options.signal },
+      )
+      if (answer.kind === 'NotFound')
+        throw new ClientError({ kind: 'not-found', what: whatOf(open) })
+      for (const done of answer.body.done) if (open.delete(done.task_id)) yield done
+    }
+  }
+}
+
+const whatOf = (ids: ReadonlySet<string>): string => {
+  const [first] = ids
+  return ids.size === 1 ? `task ${first}` : `task (one of ${ids.size}, first ${first})`
+}
+
+/** Reads of a busy batch's log that follow each other closer than this are joined. */
+export const joinReads = (
+  page: DonePage,
+  signal: AbortSignal,
+): Promise<void> | undefined => (page.open > 16 ? pause(8, signal) : undefined)
