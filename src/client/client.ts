@@ -51,6 +51,18 @@ export class Client {
     return this.#link.hostName
   }
 
+  /** The full id of a task of this manager given by its sequence number: `17`. */
+  async taskId(text: string): Promise<string> {
+    if (!/^[1-9][0-9]{0,15}$/.test(text)) return text
+    let ledger = this.#link.ledgerId
+    if (ledger === undefined) {
+      const { body } = await this.#link.ask('TasksList', { limit: 1 })
+      ledger = body.tasks[0]?.task_id.split('-')[0]
+    }
+    if (ledger === undefined) throw noTask(text)
+    return `${ledger}-${text}`
+  }
+
   /** Hands in tasks; resolves with their ids, in order, when their record is durable. */
   async submit(tasks: Tasks, options: SubmitOptions = {}): Promise<readonly string[]> {
     const ids: string[] = []

@@ -11,7 +11,10 @@ import { ClientError, type ClientFailure, rejectedBy } from './failures.ts'
 
 /** What a link needs of a connection to a node. */
 export interface LinkConnection {
-  readonly peer: { readonly hostName: string }
+  readonly peer: {
+    readonly hostName: string
+    readonly introduction?: { readonly ledger_id?: string | undefined }
+  }
   ask<K extends Kind>(
     kind: K,
     body: RequestOf<K>,
@@ -68,6 +71,11 @@ export class Link {
   /** The manager's name, as last connected. */
   get hostName(): string {
     return this.#connection?.peer.hostName ?? ''
+  }
+
+  /** The manager's ledger, which all its task ids begin with; undefined while unknown. */
+  get ledgerId(): string | undefined {
+    return this.#connection?.peer.introduction?.ledger_id
   }
 
   /** Asks the manager; sent in this turn if connected. Rejects with a ClientError only. */

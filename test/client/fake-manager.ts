@@ -413,7 +413,7 @@ export class FakeManager {
 }
 
 class FakeConnection implements LinkConnection {
-  readonly peer = { hostName: 'box-manager' }
+  readonly peer = { hostName: 'box-manager', introduction: { ledger_id: LEDGER } }
   readonly #manager: FakeManager
   readonly #ended: () => void
   readonly #open = new Set<() => void>()

@@ -1,0 +1,90 @@
+// The command line: verbs, their flags and help, and what failures mean as exit codes.
+// Each verb's code is loaded when it is used; nothing here knows a socket.
+
+import { Command, CommanderError } from 'commander'
+import { type ClientFailure, isClientError } from '../client/failures.ts'
+import { type Io, Sink, UsageError } from './io.ts'
+import { EXIT } from './outcome.ts'
+import { addVerbs } from './verbs.ts'
+
+const AFTER = `
+A node in the foreground: manyhands --role manager|worker [--name HOST_NAME] [--cores N]
+
+From nothing to a first command:
+  manyhands up
+  manyhands run -- hostname
+  manyhands down
+
+Exit codes (run has its own): 0 done, 1 failed, 2 usage, 3 not found, 4 no node can run it,
+5 no mesh.`
+
+/** Runs a verb; resolves with the exit code, having told every expected failure in one line. */
+export const main = async (argv: readonly string[], io: Io): Promise<number> => {
+  let code: number = EXIT.ok
+  const program = new Command('manyhands')
+    .description('One binary that turns the machines on a network into one.')
+    .usage('VERB [options]')
+    .helpOption('-h, --help', 'show help')
+    .helpCommand(false)
+    .enablePositionalOptions()
+    .addHelpText('after', AFTER)
+  addVerbs(program, io, (result) => {
+    code = result
+  })
+  for (const command of [program, ...program.commands])
+    command.exitOverride().configureOutput({
+      writeOut: (text) => void io.stdout.write(text),
+      writeErr: (text) => void io.stderr.write(text),
+      outputError: () => undefined, // told once, by `failed`
+    })
+  try {
+    if (argv.length === 0) program.help({ error: true })
+    await program.parseAsync([...argv], { from: 'user' })
+    return code
+  } catch (error) {
+    return await failed(error, argv[0] ?? '', io)
+  }
+}
+
+/** Says what failed and gives its exit code; a bug is thrown on. */
+const failed = async (error: unknown, verb: string, io: Io): Promise<number> => {
+  const stderr = new Sink(io.stderr)
+  const runs = verb === 'run'
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return EXIT.ok
+    if (error.code === 'commander.help') return EXIT.usage
+    const text = error.message.replace(/^error: /, '')
+    await stderr.line(
+      `manyhands: ${text} (flags and examples: manyhands ${helpFor(verb)})`,
+    )
+    return runs ? EXIT.ours : EXIT.usage
+  }
+  if (error instanceof UsageError) {
+    await stderr.line(`manyhands: ${error.message}`)
+    return runs ? EXIT.ours : EXIT.usage
+  }
+  if (!isClientError(error)) throw error
+  await stderr.line(`manyhands: ${error.message}`)
+  return runs ? EXIT.ours : codeOf(error.failure)
+}
+
+const helpFor = (verb: string): string =>
+  /^[a-z]+$/.test(verb) ? `${verb} --help` : '--help'
+
+const codeOf = (failure: ClientFailure): number => {
+  switch (failure.kind) {
+    case 'no-mesh':
+    case 'state':
+    case 'refused':
+    case 'lost':
+      return EXIT.noMesh
+    case 'not-found':
+      return EXIT.notFound
+    case 'no-answer':
+    case 'rejected':
+    case 'protocol':
+    case 'aborted':
+    case 'closed':
+      return EXIT.failed
+  }
+}

@@ -1,0 +1,128 @@
+// run: one program somewhere in the mesh, as if it ran here: its output as it comes to the
+// right descriptors, piped stdin to it, its exit code from us. Ctrl-C ends it there.
+
+import type { TaskDone } from '../../protocol/index.ts'
+import type { Client } from '../client/client.ts'
+import type { TaskRun } from '../client/run.ts'
+import { type Io, type MeshOptions, READER_GONE, Sink, withClient } from './io.ts'
+import { complaintOf, EXIT, exitCodeOf } from './outcome.ts'
+import { checkCommand, type TaskFlags, taskMaker } from './task-flags.ts'
+
+/** A task that has not begun after this gets a line that says why. */
+const PATIENCE_MS = 2_000
+
+export const run = (
+  io: Io,
+  command: readonly string[],
+  options: MeshOptions & TaskFlags,
+): Promise<number> => {
+  checkCommand('run', command)
+  const task = taskMaker({ output: 'stream', ...options }, io.cwd)(command, {
+    ...(io.hasInput && { stdin_live: true }),
+  })
+  return withClient(io, options, async (client) =>
+    follow(io, client, await client.run(task)),
+  )
+}
+
+/** Streams a task until its end; how it ended, as an exit code. */
+const follow = async (io: Io, client: Client, task: TaskRun): Promise<number> => {
+  const stdout = new Sink(io.stdout)
+  const stderr = new Sink(io.stderr)
+  const say = (text: string) => stderr.line(`manyhands: ${text}`)
+  const interrupts = interruptible(io, task, say)
+  const impatience = setTimeout(() => void explainWait(client, task, say), PATIENCE_MS)
+  const stopImpatience = () => clearTimeout(impatience)
+  if (io.hasInput) void forward(io, task)
+  const ended = Promise.all([
+    pump(task.stdout, stdout, task, stopImpatience),
+    pump(task.stderr, stderr, task, stopImpatience),
+    task.done,
+  ]).then(async ([isRead, , done]) => {
+    if (interrupts.happened()) return interrupts.code()
+    return isRead ? await conclude(done, say) : READER_GONE
+  })
+  try {
+    return await Promise.race([ended, interrupts.atOnce])
+  } finally {
+    stopImpatience()
+    interrupts.undo()
+    ended.catch(() => undefined) // after a second Ctrl-C nobody waits for it
+  }
+}
+
+const conclude = async (
+  done: TaskDone,
+  say: (text: string) => Promise<boolean>,
+): Promise<number> => {
+  const complaint = complaintOf(done)
+  if (complaint !== undefined) await say(complaint)
+  return exitCodeOf(done)
+}
+
+/** False: nobody reads any more, the task was cancelled for it. */
+const pump = async (
+  source: AsyncIterable<Uint8Array>,
+  sink: Sink,
+  task: TaskRun,
+  onData: () => void,
+): Promise<boolean> => {
+  for await (const data of source) {
+    onData()
+    if (await sink.write(data)) continue
+    await task.cancel()
+    return false
+  }
+  return true
+}
+
+/** Sends piped input on as the program takes it. */
+const forward = async (io: Io, task: TaskRun): Promise<void> => {
+  try {
+    for await (const data of io.stdin) if (!(await task.stdin.write(data))) return
+    await task.stdin.end()
+  } catch {
+    // The task's end, or a lost mesh: both are told by `done`.
+  } finally {
+    io.stdin.destroy()
+  }
+}
+
+/** The first Ctrl-C cancels and waits, the second leaves at once. */
+const interruptible = (
+  io: Io,
+  task: TaskRun,
+  say: (text: string) => Promise<boolean>,
+): {
+  readonly atOnce: Promise<number>
+  happened(): boolean
+  code(): number
+  undo(): void
+} => {
+  let first: 'SIGINT' | 'SIGTERM' | undefined
+  const code = () => (first === 'SIGTERM' ? 143 : EXIT.interrupted)
+  let undo: () => void = () => undefined
+  const atOnce = new Promise<number>((resolve, reject) => {
+    undo = io.onInterrupt((signal) => {
+      if (first !== undefined) return resolve(code())
+      first = signal
+      void say(`cancelling ${task.id}; again to leave at once`)
+      task.cancel().catch(reject)
+    })
+  })
+  return { atOnce, happened: () => first !== undefined, code, undo }
+}
+
+const explainWait = async (
+  client: Client,
+  task: TaskRun,
+  say: (text: string) => Promise<boolean>,
+): Promise<void> => {
+  try {
+    const { state, summary } = await client.explain(task.id)
+    if (state === 'queued')
+      await say(`waiting: ${summary} (more: manyhands explain ${task.id})`)
+  } catch {
+    // It is a courtesy: the task's own way tells what is wrong.
+  }
+}

@@ -1,0 +1,67 @@
+// What the flags of `run` and `submit` say of a task, as the request that goes to the mesh.
+
+import { isAbsolute, resolve } from 'node:path'
+import type { OutputPolicy, TaskRequest } from '../../protocol/index.ts'
+import { UsageError } from './io.ts'
+
+/** The flags as parsed. */
+export interface TaskFlags {
+  readonly timeout?: number
+  readonly cores?: number
+  readonly memory?: number
+  readonly host?: string
+  readonly label?: Readonly<Record<string, string>>
+  readonly env?: Readonly<Record<string, string>>
+  readonly dir?: string
+  readonly retries?: number
+  readonly priority?: number
+  readonly name?: string
+  readonly output?: OutputPolicy
+}
+
+/** Makes requests for commands; what all of them share is made once. */
+export const taskMaker = (
+  flags: TaskFlags,
+  cwd: string,
+): ((command: readonly string[], more?: Partial<TaskRequest>) => TaskRequest) => {
+  // The caller's directory is the default: the workers are on this machine.
+  const dir = resolve(cwd, flags.dir ?? '.')
+  const { cores, memory, host, label } = flags
+  const requires = {
+    ...(cores !== undefined && { cores }),
+    ...(memory !== undefined && { memory }),
+    ...(host !== undefined && { host_name: host }),
+    ...(label !== undefined && { labels: { ...label } }),
+  }
+  const shared = {
+    timeout_ms: flags.timeout ?? 0,
+    dir,
+    ...(Object.keys(requires).length > 0 && { requires }),
+    ...(flags.env !== undefined && { env: { ...flags.env } }),
+    ...(flags.retries !== undefined && { retries: flags.retries }),
+    ...(flags.priority !== undefined && { priority: flags.priority }),
+    ...(flags.name !== undefined && { name: flags.name }),
+    ...(flags.output !== undefined && { output: flags.output }),
+  }
+  return ([program = '', ...args], more) => ({
+    job_addr: jobAddress(program, cwd),
+    arguments: args,
+    ...shared,
+    ...more,
+  })
+}
+
+/** A word as a job's address: `gzip` and `./tool` are programs, `https:…` is itself. */
+export const jobAddress = (program: string, cwd: string): string => {
+  if (/^(exec|https|file|noop):/.test(program)) return program
+  if (!program.includes('/')) return `exec:${program}`
+  return `exec:${isAbsolute(program) ? program : resolve(cwd, program)}`
+}
+
+/** The command after the flags; a UsageError if there is none. */
+export const checkCommand = (verb: string, command: readonly string[]): void => {
+  if (command[0] === undefined || command[0] === '')
+    throw new UsageError(`no program given; put it after --: manyhands ${verb} -- ls -l`)
+  const bad = command.find((part) => part.includes('\0'))
+  if (bad !== undefined) throw new UsageError('an argument contains a NUL')
+}
