@@ -82,6 +82,7 @@ const programs: Record<string, Program> = {
 export class FakeManager {
   readonly rows = new Map<string, Row>()
   readonly #keys = new Map<string, string[]>()
+  readonly #batches = new Map<string, Row[]>()
   readonly #logs = new Map<string, TaskDone[]>()
   readonly #watchers = new Set<() => void>()
   readonly #connections = new Set<FakeConnection>()
@@ -246,18 +247,24 @@ export class FakeManager {
       answer('TasksSubmitted', { task_ids: this.#submit(key, key, tasks) })
     },
     TasksWait: ({ batch, task_ids, after, wait_ms }, answer, from) => {
-      const rows = [...this.rows.values()].filter((row) =>
-        task_ids === undefined ? row.batch === batch : task_ids.includes(row.id),
-      )
+      const rows =
+        task_ids === undefined
+          ? (this.#batches.get(batch ?? '') ?? [])
+          : task_ids.flatMap((id) => this.rows.get(id) ?? [])
       if (rows.length === 0 || rows.length < (task_ids?.length ?? 0))
         return answer('NotFound', {})
       this.#until(() => {
-        const open = rows.filter((row) => row.done === undefined)
+        const count = batch === undefined ? 0 : (this.#logs.get(batch)?.length ?? 0)
+        // Counted only where it matters: a big batch would be scanned at each change.
+        const open =
+          batch !== undefined && rows.length - count > 100
+            ? rows.slice(0, rows.length - count)
+            : rows.filter((row) => row.done === undefined)
         const log =
           batch === undefined
             ? rows.flatMap((row) => row.done ?? [])
             : (this.#logs.get(batch) ?? []).slice(after)
-        const done = log.slice(0, 100)
+        const done = log.slice(0, 500)
         if (done.length === 0 && open.length > 0 && wait_ms > 0) return false
         const running = open.filter((row) => row.state === 'running').length
         answer('TasksDone', {
@@ -391,6 +398,9 @@ export class FakeManager {
         stdinEnded: false,
       }
       this.rows.set(id, row)
+      const together = this.#batches.get(batch)
+      if (together === undefined) this.#batches.set(batch, [row])
+      else together.push(row)
       if (!this.isHolding) setImmediate(() => this.#start(row))
       return id
     })
