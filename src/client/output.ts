@@ -74,7 +74,10 @@ const readAt = async (link: Link, at: ReadAt): Promise<OutputData> => {
     { timeoutMs: waitMs + GRACE_MS, signal: at.signal },
   )
   if (answer.kind === 'NotFound')
-    throw new ClientError({ kind: 'not-found', what: `task ${at.taskId}` })
+    throw new ClientError({
+      kind: 'not-found',
+      what: `task ${at.taskId}, or its output is gone with the node that kept it,`,
+    })
   return answer.body
 }
 

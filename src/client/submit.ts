@@ -57,7 +57,8 @@ export const submitPage = async (
     )
     if (answer.kind === 'TasksSubmitted') return answer.body.task_ids
     const { reason, message, retry_after_ms } = answer.body
-    if (reason !== 'busy' && retry_after_ms === undefined)
+    // A manager that closes has a successor, or the connection ends with it.
+    if (!['busy', 'closing'].includes(reason) && retry_after_ms === undefined)
       throw new ClientError({
         kind: 'rejected',
         exchange: 'TasksSubmit',

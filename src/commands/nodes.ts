@@ -10,7 +10,8 @@ export const nodes = (
   options: MeshOptions & { readonly json?: boolean },
 ): Promise<number> =>
   withClient(io, options, async (client) => {
-    const listed = await client.nodes()
+    // This command is a client too: whoever asks for nodes does not mean it.
+    const listed = (await client.nodes()).filter((node) => node.role !== 'client')
     const text = options.json === true ? json(listed) : nodeTable(listed)
     await new Sink(io.stdout).line(text)
     return EXIT.ok

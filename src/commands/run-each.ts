@@ -105,6 +105,7 @@ const show = async (io: Io, { batch, display, printer }: Shown): Promise<number>
   } finally {
     work.catch(() => undefined) // after a second Ctrl-C nobody waits for it
     undo()
+    io.stdin.destroy() // a silent pipe would keep the process alive
     display.stop()
   }
 }

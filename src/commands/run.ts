@@ -47,6 +47,7 @@ const follow = async (io: Io, client: Client, task: TaskRun): Promise<number> =>
   } finally {
     stopImpatience()
     interrupts.undo()
+    io.stdin.destroy() // a silent pipe would keep the process alive
     ended.catch(() => undefined) // after a second Ctrl-C nobody waits for it
   }
 }
@@ -83,8 +84,6 @@ const forward = async (io: Io, task: TaskRun): Promise<void> => {
     await task.stdin.end()
   } catch {
     // The task's end, or a lost mesh: both are told by `done`.
-  } finally {
-    io.stdin.destroy()
   }
 }
 
