@@ -134,6 +134,7 @@ class Started {
     for (let at = 0; at < workers; at++)
       this.#start(`worker-${at + 1}`, ['--cores', String(cores[at]), '--join', url])
     let nodes: readonly NodeInfo[] = []
+    let lost: string | undefined
     await withClient(io, { state: this.#directory, at: url }, async (client) => {
       while (nodes.filter(isManaged).length < workers) {
         if ((await this.#look(deadline)) !== undefined) return EXIT.failed
@@ -142,11 +143,13 @@ class Started {
       return EXIT.ok
     }).catch((error: unknown) => {
       if (!isClientError(error)) throw error
+      lost = error.message
     })
     const managed = nodes.filter(isManaged).length
     if (managed >= workers) return nodes.filter((node) => node.role !== 'client')
     return (
       (await this.#look(Number.POSITIVE_INFINITY)) ??
+      lost ??
       `only ${managed} of ${workers} workers are managed after ${formatDuration(READY_MS)}; see ${join(this.#directory, 'logs')}`
     )
   }
