@@ -15,6 +15,12 @@ export interface Clock {
 /** Never rings more often than this: a peer that states tiny deadlines gets no more. */
 export const GRAIN_MS = 5
 
+/**
+ * A timer this late means that the whole process stood still. What came meanwhile lies
+ * unread in the sockets: it is read before anything is judged to be overdue.
+ */
+export const STOOD_STILL_MS = 250
+
 /** What a timer can be set to; a later deadline rings early, and is asked for again. */
 const LONGEST_MS = 2 ** 31 - 1
 
@@ -23,6 +29,7 @@ export class Alarm {
   readonly #ring: (now: number) => number
   #at = Number.POSITIVE_INFINITY
   #notBefore = 0
+  #isPostponed = false
   #cancel: (() => void) | undefined
 
   /** `ring(now)` deals with what is due and returns the next deadline (Infinity: none). */
@@ -51,6 +58,12 @@ export class Alarm {
   readonly #rung = () => {
     if (this.#at === Number.NEGATIVE_INFINITY) return
     const now = this.#clock.now()
+    if (now - this.#at > STOOD_STILL_MS && !this.#isPostponed) {
+      this.#isPostponed = true
+      this.#cancel = this.#clock.after(GRAIN_MS, this.#rung)
+      return
+    }
+    this.#isPostponed = false
     this.#cancel = undefined
     this.#at = Number.POSITIVE_INFINITY
     this.#notBefore = now + GRAIN_MS

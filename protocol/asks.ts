@@ -11,6 +11,7 @@ import type { AnswerEnvelope } from './envelope.ts'
 import type { AnswerOf, Kind } from './exchanges/index.ts'
 import type { AskFailure } from './failure.ts'
 import { type Limits, PLACES, type Place, placeOf, placesOf } from './limits.ts'
+import { Queue } from './queue.ts'
 import { toBytes } from './wire.ts'
 
 /** What became of a frame that says it is an answer. */
@@ -67,11 +68,11 @@ export class Asks {
     waits: 0,
     aborts: 0,
   }
-  readonly #queues: Record<Place, Ask[]> = {
-    ordinary: [],
-    priority: [],
-    waits: [],
-    aborts: [],
+  readonly #queues: Readonly<Record<Place, Queue<Ask>>> = {
+    ordinary: new Queue(),
+    priority: new Queue(),
+    waits: new Queue(),
+    aborts: new Queue(),
   }
   #queued = 0
   readonly #refused: [Ask, AskFailure][] = []
@@ -183,14 +184,12 @@ export class Asks {
     const now = this.#port.now()
     for (const place of BY_URGENCY) {
       const queue = this.#queues[place]
-      let written = 0
-      for (const ask of queue) {
+      for (let ask = queue.peek(); ask !== undefined; ask = queue.peek()) {
         if (!this.#mayWrite(place, ask.kind)) break
-        written++
+        queue.shift()
         this.#queued--
         this.#write(ask, now)
       }
-      if (written > 0) queue.splice(0, written)
     }
     if (this.#queued > 0) this.#lookAgain(now)
   }
@@ -204,7 +203,7 @@ export class Asks {
   close(): void {
     this.#settleRefused()
     const open = [...this.#open.values()]
-    const queued = PLACES.flatMap((place) => this.#queues[place].splice(0))
+    const queued = PLACES.flatMap((place) => this.#queues[place].take(() => true))
     this.#open.clear()
     this.#queued = 0
     for (const ask of open)
@@ -275,12 +274,9 @@ export class Asks {
     let next = Number.POSITIVE_INFINITY
     const overdue: Ask[] = []
     for (const place of PLACES) {
-      const waiting = this.#queues[place]
-      this.#queues[place] = waiting.filter((ask) => ask.deadline > now)
-      for (const ask of waiting) {
-        if (ask.deadline > now) next = Math.min(next, ask.deadline)
-        else overdue.push(ask)
-      }
+      const queue = this.#queues[place]
+      overdue.push(...queue.take((ask) => ask.deadline <= now))
+      for (const ask of queue) next = Math.min(next, ask.deadline)
     }
     this.#queued -= overdue.length
     for (const ask of overdue) this.#settle(ask, timeout(ask))

@@ -209,6 +209,44 @@ t.test(
   },
 )
 
+t.test('a process that stood still reads what came before it judges', async (t) => {
+  const timers: (() => void)[] = []
+  let now = 0
+  const clock = new HandClock()
+  clock.now = () => now
+  clock.after = (_ms, fn) => {
+    timers.push(fn)
+    return () => void timers.splice(timers.indexOf(fn), 1)
+  }
+  const end = endOf(clock)
+  const outcomes: unknown[] = []
+  for (let asked = 0; asked < 2; asked++)
+    end.conversation.ask('ManagerPing', { rel }, 1000, (outcome) =>
+      outcomes.push(outcome),
+    )
+  now = 20_000
+  timers.shift()?.()
+  t.same(outcomes, [])
+  end.conversation.receive(pong(1))
+  t.match(outcomes, [{ right: { kind: 'ManagerPong' } }])
+  timers.shift()?.()
+  t.match(outcomes, [{}, { left: { kind: 'timeout' } }])
+})
+
+t.test('a long queue is served in its order', async (t) => {
+  const end = endOf(new HandClock(), { limits: { maxInFlight: 1 } })
+  const order: number[] = []
+  for (let asked = 0; asked < 1000; asked++)
+    end.conversation.ask('NodesList', {}, 1000, () => order.push(asked))
+  for (let a = 1; a <= 1000; a++)
+    end.conversation.receive(toBytes({ a, k: 'NodesListed', b: { nodes: [] } }))
+  t.same(
+    order,
+    Array.from({ length: 1000 }, (_, index) => index),
+  )
+  t.same(end.conversation.size, { asked: 0, queued: 0, serving: 0 })
+})
+
 t.test('three timeouts in a row give the socket up', async (t) => {
   for (const withAnswer of [false, true]) {
     const clock = new HandClock()

@@ -1,7 +1,7 @@
 // The table's types: what must not compile does not, checked by the compiler itself.
 
 import t from 'tap'
-import type { Handlers, RequestOf, Respond } from '../../protocol/index.ts'
+import type { Conversation, Handlers, RequestOf, Respond } from '../../protocol/index.ts'
 
 t.test('an answer of another row does not compile', async (t) => {
   const handlers: Handlers<string> = {
@@ -20,4 +20,18 @@ t.test('an answer of another row does not compile', async (t) => {
   const ping: RequestOf<'ManagerPing'> = {}
   t.same(ping, {})
   t.type(handlers.ManagerPing, 'function')
+})
+
+t.test('an ask is typed from its body to its answers', async (t) => {
+  const asks = (conversation: Conversation) => {
+    // @ts-expect-error a ping carries its rel
+    conversation.ask('ManagerPing', {}, 1000, () => undefined)
+    conversation.ask('ManagerPing', { rel: 'r' }, 1000, (outcome) => {
+      if (outcome._tag === 'Left') return outcome.left.kind
+      // @ts-expect-error no Ack answers a ping
+      if (outcome.right.kind === 'Ack') return ''
+      return outcome.right.kind === 'ManagerPong' ? outcome.right.body.rel : ''
+    })
+  }
+  t.type(asks, 'function')
 })
