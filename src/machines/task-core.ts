@@ -261,7 +261,11 @@ export class TaskCore {
     const key = this.keys.get(task.submission.key)
     if (key === undefined) return
     key.left -= 1
-    if (key.left <= 0) this.keys.delete(task.submission.key)
+    if (key.left > 0) return
+    this.keys.delete(task.submission.key)
+    const { submissions } = task.batch
+    const index = submissions.indexOf(key.change) // nearly always the first
+    if (index >= 0) submissions.splice(index, 1)
   }
 
   // The log of a batch is in the order of closing, as retirement is: the first goes.

@@ -1,7 +1,7 @@
 // What becomes of an assignment: acknowledged, refused by reason, or not answered; and
 // what a worker says when it is asked (TasksPong).
 
-import type { Assignment } from '../../protocol/index.ts'
+import type { Assignment, TaskStatus } from '../../protocol/index.ts'
 import type { TaskCore } from './task-core.ts'
 import type { Refusal, TaskEvent } from './task-events.ts'
 import { begin, countFailure } from './task-outcomes.ts'
@@ -99,24 +99,36 @@ export const onStatuses = (core: TaskCore, event: Of<'statuses'>): void => {
   const { worker } = event
   for (const [taskId, status] of event.statuses) {
     const task = core.find(taskId)
-    if (task === undefined || task.worker !== worker || !core.hasCopy(task)) continue
-    switch (status.kind) {
-      case 'Unknown':
-        onMissing(core, worker, task, event)
-        break
-      case 'Pending':
-        if (task.state === 'sent') core.setState(task, 'accepted')
-        break
-      case 'Started':
-        if (task.dueFor === 'overdue') overrun(core, task, event)
-        else if (task.state !== 'running') begin(core, task, event)
-        break
-      case 'Error': // the outcome itself is on its way, with its attempt
-      case 'Completed':
-        break
-    }
+    if (task?.worker === worker && core.hasCopy(task))
+      onStatus(core, worker, task, status.kind, event)
   }
   core.flushAborts(worker)
+}
+
+const onStatus = (
+  core: TaskCore,
+  worker: Worker,
+  task: Task,
+  status: TaskStatus['kind'],
+  at: At,
+): void => {
+  const isOverdue = task.dueFor === 'overdue'
+  switch (status) {
+    case 'Unknown':
+      onMissing(core, worker, task, at)
+      return
+    case 'Pending':
+      if (task.state === 'sent') core.setState(task, 'accepted')
+      return
+    case 'Started':
+      if (isOverdue) overrun(core, task, at)
+      else if (task.state !== 'running') begin(core, task, at)
+      return
+    case 'Error':
+    case 'Completed': // the outcome itself is on its way, with its attempt
+      if (isOverdue) core.due.set(task, at.nowMs + core.config.askMs, 'deadline')
+      return
+  }
 }
 
 /**

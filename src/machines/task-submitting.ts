@@ -85,6 +85,18 @@ const batchFor = (core: TaskCore, label: string): Batch => {
   return batch
 }
 
+/** At a start: a resubmission must find the ids that its key got in an earlier life. */
+export const rememberKey = (core: TaskCore, submission: Submission): void => {
+  const known = core.keys.get(submission.key)
+  if (known !== undefined) {
+    known.left += 1
+    return
+  }
+  const change: Submitted = { kind: 'submitted', submission }
+  core.keys.set(submission.key, { change, left: 1, durable: true })
+  batchFor(core, submission.batch).submissions.push(change)
+}
+
 /** A task that has no place yet. */
 export const newTask = (
   core: TaskCore,

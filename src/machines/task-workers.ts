@@ -57,8 +57,9 @@ export const workerFor = (
 }
 
 export const onReconcile = (core: TaskCore, event: Of<'reconcile'>): void => {
-  const { claims, inventory, reborn, nowMs } = event
+  const { claims, inventory, nowMs } = event
   const worker = workerFor(core, claims, nowMs)
+  const reborn = event.reborn || worker.bootId !== claims.bootId
   if (reborn) onReborn(core, worker, event)
   else worker.lossPending.clear() // that boot is back: nothing was lost with it
   takeClaims(worker, claims, nowMs)
@@ -67,7 +68,8 @@ export const onReconcile = (core: TaskCore, event: Of<'reconcile'>): void => {
   for (const entry of inventory)
     reconcileEntry(core, worker, entry, { drops, seen, event })
   for (const task of [...worker.tasks])
-    if (!seen.has(task) && core.hasCopy(task)) onUnseen(core, worker, task, event)
+    if (!seen.has(task) && core.hasCopy(task))
+      onUnseen(core, worker, task, { ...event, reborn })
   core.effect({ kind: 'drop', drops })
   // After the ManagerAnswer, so that the worker knows the relationship that they speak of.
   const outgoing = worker.outgoing
@@ -204,4 +206,6 @@ export const onLost = (core: TaskCore, event: Of<'lost'>): void => {
     if (cost === 'pending') worker.lossPending.add(task)
     core.requeue(task, event)
   }
+  // It left in good order: nothing of it is awaited.
+  if (cost === 'none' && worker.lossPending.size === 0) core.workers.delete(worker.nodeId)
 }

@@ -23,13 +23,21 @@
 
 import type { RecordedTask } from './changes.ts'
 import type { ManagerConfig } from './manager-config.ts'
+import { occupy } from './placement.ts'
 import { TaskCore } from './task-core.ts'
 import type { TaskEffect, TaskEvent } from './task-events.ts'
 import { onCompleted, onError, onStarted } from './task-outcomes.ts'
 import { onTick, place } from './task-placing.ts'
 import type { Batch, Task, Worker } from './task-record.ts'
 import { onAccepted, onRejected, onStatuses } from './task-sending.ts'
-import { newTask, onCancel, onDurable, onNotStored, onSubmit } from './task-submitting.ts'
+import {
+  newTask,
+  onCancel,
+  onDurable,
+  onNotStored,
+  onSubmit,
+  rememberKey,
+} from './task-submitting.ts'
 import { onLost, onReconcile, onSettle, onSuspect, workerFor } from './task-workers.ts'
 
 /** A worker that did not acknowledge an abort is told again after this. */
@@ -223,6 +231,7 @@ const onAbortAcked = (
 const restore = (core: TaskCore, recorded: RecordedTask, nowMs: number): void => {
   const { submission, seq } = recorded
   core.nextSeq = Math.max(core.nextSeq, submission.first + submission.tasks.length)
+  rememberKey(core, submission)
   const task = newTask(core, submission, seq, recorded.request)
   task.attempt = recorded.attempt
   task.failures = recorded.failures
@@ -237,6 +246,6 @@ const restore = (core: TaskCore, recorded: RecordedTask, nowMs: number): void =>
   const worker = workerFor(core, last, nowMs)
   task.worker = worker
   worker.tasks.add(task)
-  worker.usedCores += task.need.cores
+  occupy(worker, task.need, 1)
   core.setState(task, 'sent')
 }

@@ -152,7 +152,7 @@ export class ManagerClients {
     const result = isClosed(task) ? resultOf(task) : undefined
     respond('TaskRecord', {
       summary: summaryOf(task),
-      request: task.request,
+      request: shown(task.request),
       attempts: attemptsOf(task),
       failures: task.failures,
       losses: task.losses,
@@ -337,6 +337,12 @@ const contactOf = ({ address, introduction }: Peer): Partial<NodeInfo> => ({
   ...(introduction.pid !== undefined && { pid: introduction.pid }),
   ...(introduction.version !== undefined && { version: introduction.version }),
 })
+
+/** Without a large stdin: the record has to fit into one frame. */
+const shown = (request: TaskRequest): TaskRequest => {
+  const { stdin, ...rest } = request
+  return stdin === undefined || stdin.byteLength <= PAGE_BYTES ? request : rest
+}
 
 const hasMore = (batch: Batch, after: number): boolean =>
   batch.dropped + batch.log.length - batch.retired > after

@@ -20,6 +20,8 @@ type Input = RequestOf<'TaskInput'>
 const empty = new Uint8Array(0)
 /** Added to a relayed wait, for the way. */
 const RELAY_MS = 5_000
+/** How long a reader waits at most while the task's worker is out of reach. */
+const AWAY_MS = 500
 
 export class ManagerLogs {
   readonly #kernel: Kernel
@@ -64,7 +66,10 @@ export class ManagerLogs {
       respond('TaskOutputData', { offset: body.offset, data: empty, eof: false, lost: 0 })
     const there = this.#whereRunning(task)
     if (there === undefined) {
-      this.#whenMoved(task, from, leftMs, again, nothing)
+      // With its worker suspect nothing moves when that is back: asked again soon.
+      const isAway = task.state === 'accepted' || task.state === 'running'
+      const waitMs = isAway ? Math.min(leftMs, AWAY_MS) : leftMs
+      this.#whenMoved(task, from, waitMs, again, nothing)
       return
     }
     const { task_id, fd, offset, max } = body

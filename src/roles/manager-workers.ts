@@ -42,6 +42,10 @@ export interface Entry {
 
 /** Inventory entries that are taken before a worker is told to come with less. */
 const MAX_INVENTORY = 200_000
+/** A timer this late means that this process was stopped, not that its workers are gone. */
+const LATE_MS = 1_000
+/** Nodes that are remembered before those that are gone are cleared away. */
+const MAX_ENTRIES = 1_000
 const MAX_EXECUTE_BYTES = 64 * 1024
 const none: readonly never[] = []
 
@@ -480,8 +484,12 @@ export class ManagerWorkers {
     if (entry.state.kind === 'known') return
     const { clock } = this.#kernel.deps
     const { managerLeaseMs } = this.#kernel.config
-    const leftMs = leaseLeftMs(entry.heardAtMs, managerLeaseMs, clock.now())
-    entry.lease = clock.after(Math.max(1, leftMs), () => {
+    const leftMs = Math.max(1, leaseLeftMs(entry.heardAtMs, managerLeaseMs, clock.now()))
+    const dueMs = clock.now() + leftMs
+    entry.lease = clock.after(leftMs, () => {
+      // Stopped or asleep itself, it heard nobody: what they said meanwhile comes first.
+      const lateMs = clock.now() - dueMs
+      if (lateMs > LATE_MS) entry.heardAtMs += lateMs + LATE_MS
       const left = leaseLeftMs(entry.heardAtMs, managerLeaseMs, clock.now())
       if (left > 0) return this.#watchLease(entry)
       this.#step(entry, { kind: 'lease-over' })
@@ -500,9 +508,16 @@ export class ManagerWorkers {
         pages: [],
         losses: 0,
       }
+      if (this.#entries.size >= MAX_ENTRIES) this.#forgetStrangers()
       this.#entries.set(nodeId, entry)
     }
     return entry
+  }
+
+  #forgetStrangers(): void {
+    for (const entry of this.#entries.values())
+      if (entry.state.kind === 'known' && entry.peer === undefined)
+        this.#forgetIfStranger(entry)
   }
 
   /** Nodes that never were workers here, or that the table has forgotten, leave no trace. */

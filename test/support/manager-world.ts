@@ -85,7 +85,11 @@ export const createWorld = (config: Partial<ManagerConfig> = {}): World => {
   const clock = createManualClock()
   const net = createQueuedMesh(clock)
   const ledger = createMemoryLedger({ id: LEDGER })
-  const { mesh, nodeId } = net.add({ name: 'manager', role: 'manager' })
+  const { mesh, nodeId } = net.add({
+    name: 'manager',
+    role: 'manager',
+    ledgerId: LEDGER,
+  })
   let id = 0
   const manager = createManager({
     clock,

@@ -27,6 +27,7 @@ export interface NodeSpec {
   readonly role: NodeType
   readonly bootId?: string
   readonly listenPort?: number
+  readonly ledgerId?: string
 }
 
 /** A request that was made, for tests to look at. */
@@ -173,6 +174,7 @@ export const createQueuedMesh = (clock: Clock): QueuedMesh => {
         max_in_flight: 1024,
         max_frame: 1024 * 1024,
         ...(spec.listenPort !== undefined && { listen_port: spec.listenPort }),
+        ...(spec.ledgerId !== undefined && { ledger_id: spec.ledgerId }),
       }
       const added: Node = { spec, introduction, part: undefined, isSilent: false }
       nodes.set(spec.name, added)
