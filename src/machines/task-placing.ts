@@ -88,14 +88,13 @@ const onDue = (core: TaskCore, task: Task, asked: Map<Worker, Task[]>, at: At): 
     return
   }
   // Deadlines stand still while the worker is suspect, and go on after it was reconciled.
-  if (worker.status !== 'managing') {
-    core.due.set(task, at.nowMs + 1_000, 'deadline')
-    return
-  }
-  const pausedMs = worker.suspendedMs - task.suspendedMs
-  if (pausedMs > 0) {
-    task.suspendedMs = worker.suspendedMs
-    core.due.set(task, task.dueMs + pausedMs, 'deadline')
+  const isAway = worker.status !== 'managing'
+  const suspendedMs = worker.suspendedMs + (isAway ? at.nowMs - worker.suspectAtMs : 0)
+  const pausedMs = suspendedMs - task.suspendedMs
+  if (isAway || pausedMs > 0) {
+    task.suspendedMs = suspendedMs
+    const soonestMs = isAway ? at.nowMs + 1_000 : 0
+    core.due.set(task, Math.max(task.dueMs + pausedMs, soonestMs), 'deadline')
     return
   }
   if (task.dueFor === 'overdue') {

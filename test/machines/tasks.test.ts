@@ -1,0 +1,529 @@
+// The manager's side of a task: every row of its table.
+
+import t from 'tap'
+import type { Assignment, InventoryEntry, TaskRequest } from '../../protocol/index.ts'
+import type { TaskEffect, TaskEvent } from '../../src/machines/task-events.ts'
+import { done, exec, taskId } from '../support/manager-world.ts'
+import { invariants } from '../support/task-invariants.ts'
+import { claims, type Stage, type Staged, stage } from '../support/task-stage.ts'
+
+const ID = taskId(1)
+const sent = (attempt = 1): Assignment[] => [{ task_id: ID, attempt, ...exec() }]
+type Refused = Extract<TaskEvent, { kind: 'accepted' }>['refused'][number]['reason']
+
+const refused =
+  (reason: Refused) =>
+  ({ worker, at }: Staged): TaskEvent => ({
+    kind: 'accepted',
+    worker,
+    sent: sent(),
+    refused: [{ task_id: ID, reason }],
+    ...at(),
+  })
+const completed =
+  (attempt = 1, nodeId = 'w1') =>
+  ({ at }: Staged): TaskEvent => ({
+    kind: 'completed',
+    nodeId,
+    taskId: ID,
+    attempt,
+    result: done(),
+    ...at(),
+  })
+const error =
+  (kind: 'RunningError' | 'TimedOut' | 'Aborted' = 'RunningError', attempt = 1) =>
+  ({ at }: Staged): TaskEvent => ({
+    kind: 'error',
+    nodeId: 'w1',
+    taskId: ID,
+    attempt,
+    error: { kind },
+    result: undefined,
+    ...at(),
+  })
+const started = ({ worker, at }: Staged): TaskEvent => ({
+  kind: 'started',
+  worker,
+  taskId: ID,
+  attempt: 1,
+  atMs: 0,
+  ...at(),
+})
+const status =
+  (kind: 'Pending' | 'Unknown') =>
+  ({ worker, at }: Staged): TaskEvent => ({
+    kind: 'statuses',
+    worker,
+    statuses: [[ID, { kind }]],
+    ...at(),
+  })
+const lost =
+  (cost: 'certain' | 'pending' | 'none') =>
+  ({ worker, at }: Staged): TaskEvent => ({ kind: 'lost', worker, cost, ...at() })
+const inventory =
+  (
+    entry: Partial<InventoryEntry> | undefined,
+    { name = 'w1', boot = 'b1' }: { name?: string; boot?: string } = {},
+  ) =>
+  ({ at }: Staged): TaskEvent => ({
+    kind: 'reconcile',
+    claims: claims(name, { bootId: boot }),
+    inventory:
+      entry === undefined
+        ? []
+        : [{ task_id: ID, attempt: 1, status: 'Started', ...entry }],
+    reborn: boot !== 'b1',
+    ...at(),
+  })
+const cancel = ({ task, at }: Staged): TaskEvent => ({
+  kind: 'cancel',
+  tasks: [task],
+  ticket: { aborted: 0, closed: 0, unknown: 0, left: 1 },
+  ...at(),
+})
+
+/** What a row looks at: the state, the attempt, and the counts of failures and losses. */
+type After = readonly [state: string, attempt: number, failures: number, losses: number]
+/** The kinds of effects at once, then those after the commit of what was recorded. */
+type Kinds = readonly [readonly TaskEffect['kind'][], readonly TaskEffect['kind'][]]
+
+const rows: readonly [
+  string,
+  Stage,
+  (staged: Staged) => TaskEvent,
+  After,
+  Kinds,
+  Partial<TaskRequest>?,
+][] = [
+  [
+    'placed, it waits for its commit',
+    'queued',
+    ({ at }) => ({ kind: 'place', ...at() }),
+    ['sent', 1, 0, 0],
+    [['record'], ['execute']],
+  ],
+  [
+    'acknowledged',
+    'sent',
+    ({ worker, at }) => ({
+      kind: 'accepted',
+      worker,
+      sent: sent(),
+      refused: [],
+      ...at(),
+    }),
+    ['accepted', 1, 0, 0],
+    [[], []],
+  ],
+  ['refused as busy', 'sent', refused('busy'), ['queued', 1, 0, 0], [[], []]],
+  ['refused as draining', 'sent', refused('draining'), ['queued', 1, 0, 0], [[], []]],
+  ['refused: specs', 'sent', refused('specs'), ['queued', 1, 0, 0], [[], []]],
+  ['refused: forbidden', 'sent', refused('forbidden'), ['queued', 1, 0, 0], [[], []]],
+  [
+    'refused: unsupported-kind',
+    'sent',
+    refused('unsupported-kind'),
+    ['queued', 1, 0, 0],
+    [[], []],
+  ],
+  [
+    'refused: invalid',
+    'sent',
+    refused('invalid'),
+    ['failed', 1, 0, 0],
+    [['record'], ['closed']],
+  ],
+  [
+    'refused: conflict',
+    'sent',
+    refused('conflict'),
+    ['failed', 1, 0, 0],
+    [['record'], ['closed']],
+  ],
+  [
+    'refused as stale, it is asked for',
+    'sent',
+    refused('stale-attempt'),
+    ['sent', 1, 0, 0],
+    [['ask'], []],
+  ],
+  [
+    'an old refusal means nothing',
+    'running',
+    refused('busy'),
+    ['running', 1, 0, 0],
+    [[], []],
+  ],
+  [
+    'unanswered, it stays and is asked for',
+    'sent',
+    ({ worker }) => ({ kind: 'unanswered', worker, sent: sent() }),
+    ['sent', 1, 0, 0],
+    [['ask'], []],
+  ],
+  [
+    'unanswered, but started meanwhile',
+    'running',
+    ({ worker }) => ({ kind: 'unanswered', worker, sent: sent() }),
+    ['running', 1, 0, 0],
+    [[], []],
+  ],
+  [
+    'not taken at all',
+    'sent',
+    ({ worker, at }) => ({
+      kind: 'rejected',
+      worker,
+      sent: sent(),
+      retryAfterMs: 50,
+      ...at(),
+    }),
+    ['queued', 1, 0, 0],
+    [[], []],
+  ],
+  ['started before the Ack', 'sent', started, ['running', 1, 0, 0], [[], []]],
+  ['started', 'accepted', started, ['running', 1, 0, 0], [[], []]],
+  ['started twice', 'running', started, ['running', 1, 0, 0], [[], []]],
+  ...(['sent', 'accepted', 'running'] as const).map(
+    (from): [string, Stage, (staged: Staged) => TaskEvent, After, Kinds] => [
+      `completed while ${from}`,
+      from,
+      completed(),
+      ['completed', 1, 0, 0],
+      [['record', 'ack'], ['closed']],
+    ],
+  ),
+  [
+    'completed by a node that never had it',
+    'running',
+    completed(1, 'w2'),
+    ['running', 1, 0, 0],
+    [['note', 'ack'], []],
+  ],
+  [
+    'completed in an attempt that never was',
+    'running',
+    completed(7),
+    ['running', 1, 0, 0],
+    [['note', 'ack'], []],
+  ],
+  [
+    'an error without retries',
+    'running',
+    error(),
+    ['failed', 1, 1, 0],
+    [['record', 'ack'], ['closed']],
+  ],
+  [
+    'an error with a retry left',
+    'running',
+    error(),
+    ['queued', 2, 1, 0],
+    [['record', 'ack'], []],
+    { retries: 1 },
+  ],
+  [
+    'aborted by its worker: costs nothing',
+    'running',
+    error('Aborted'),
+    ['queued', 2, 0, 0],
+    [['record', 'ack'], []],
+  ],
+  [
+    'an error of another attempt',
+    'running',
+    error('TimedOut', 2),
+    ['running', 1, 0, 0],
+    [['note', 'ack'], []],
+  ],
+  [
+    'unknown to its worker and never acknowledged: sent again',
+    'sent',
+    status('Unknown'),
+    ['sent', 1, 0, 0],
+    [['execute'], []],
+  ],
+  [
+    'unknown to its worker after its Ack: a new attempt',
+    'accepted',
+    status('Unknown'),
+    ['queued', 2, 0, 0],
+    [['record'], []],
+  ],
+  ['known to its worker', 'sent', status('Pending'), ['accepted', 1, 0, 0], [[], []]],
+  [
+    'its worker is gone for good: a loss',
+    'running',
+    lost('certain'),
+    ['queued', 2, 0, 1],
+    [['record'], []],
+  ],
+  [
+    'its worker is silent: no loss yet',
+    'running',
+    lost('pending'),
+    ['queued', 2, 0, 0],
+    [['record'], []],
+  ],
+  ['its worker left', 'running', lost('none'), ['queued', 2, 0, 0], [['record'], []]],
+  [
+    'placed, and the worker is gone before the commit',
+    'placed',
+    lost('certain'),
+    ['queued', 1, 0, 0],
+    [[], []],
+  ],
+  ['in the inventory', 'accepted', inventory({}), ['running', 1, 0, 0], [['drop'], []]],
+  [
+    'ending in the inventory: its outcome comes',
+    'running',
+    inventory({ status: 'Ending' }),
+    ['running', 1, 0, 0],
+    [['drop'], []],
+  ],
+  [
+    'not in the inventory, never acknowledged, same boot: sent again',
+    'sent',
+    inventory(undefined),
+    ['sent', 1, 0, 0],
+    [['drop', 'execute'], []],
+  ],
+  [
+    'not in the inventory, same boot: a new attempt',
+    'running',
+    inventory(undefined),
+    ['queued', 2, 0, 0],
+    [['record', 'drop'], []],
+  ],
+  [
+    'not in the inventory of a new boot: a loss',
+    'running',
+    inventory(undefined, { boot: 'b2' }),
+    ['queued', 2, 0, 1],
+    [['record', 'drop'], []],
+  ],
+  [
+    'finished in the inventory of a new boot: its outcome comes',
+    'running',
+    inventory({ status: 'Completed' }, { boot: 'b2' }),
+    ['running', 1, 0, 0],
+    [['drop'], []],
+  ],
+  [
+    'queued, a copy is found: adopted',
+    'queued',
+    inventory({}, { name: 'w2' }),
+    ['sent', 1, 0, 0],
+    [['record', 'drop'], ['execute']],
+  ],
+  [
+    'queued, an ending copy is found: ignored',
+    'queued',
+    inventory({ status: 'Ending' }, { name: 'w2' }),
+    ['queued', 1, 0, 0],
+    [['drop'], []],
+  ],
+  [
+    'here, and a copy elsewhere: that is dropped',
+    'running',
+    inventory({}, { name: 'w2' }),
+    ['running', 1, 0, 0],
+    [['drop'], []],
+  ],
+  [
+    'cancelled while queued',
+    'queued',
+    cancel,
+    ['aborted', 1, 0, 0],
+    [['record'], ['closed', 'cancelled']],
+  ],
+  [
+    'cancelled before it is durable',
+    'arriving',
+    cancel,
+    ['aborted', 1, 0, 0],
+    [['record'], ['submitted', 'closed', 'cancelled']],
+  ],
+  [
+    'cancelled between placing and sending',
+    'placed',
+    cancel,
+    ['aborted', 1, 0, 0],
+    [['record'], ['closed', 'cancelled']],
+  ],
+  [
+    'cancelled while running: its copy is stopped first',
+    'running',
+    cancel,
+    ['aborted', 1, 0, 0],
+    [['record'], ['closed', 'abort']],
+  ],
+]
+
+for (const [name, from, event, after, kinds, request] of rows)
+  t.test(`${from}: ${name}`, async (t) => {
+    const staged = stage(from, request)
+    const { task, table, act, commit } = staged
+    const now = act(event(staged)).map(({ kind }) => kind)
+    t.same(invariants(table), [])
+    const later = commit().map(({ kind }) => kind)
+    t.same(invariants(table), [])
+    t.same([task.state, task.attempt, task.failures, task.losses], after)
+    t.same([now, later], kinds)
+  })
+
+for (const [name, event] of [
+  ['completed', completed()],
+  ['error', error()],
+  ['started', started],
+  ['cancel', cancel],
+] as const)
+  t.test(`closed: ${name} changes nothing`, async (t) => {
+    const staged = stage('running')
+    staged.act(completed()(staged))
+    staged.commit()
+    const kinds = staged.act(event(staged)).map((effect) => effect.kind)
+    t.notOk(kinds.includes('record'))
+    t.equal(staged.task.state, 'completed')
+  })
+
+t.test('an outcome that comes again is acknowledged when it is durable', async (t) => {
+  const staged = stage('running')
+  const { act, commit } = staged
+  act(completed()(staged))
+  t.match(act(completed()(staged)), [{ kind: 'ack', when: 'durable' }])
+  commit()
+  t.match(act(completed()(staged)), [{ kind: 'ack', when: 'now' }])
+})
+
+t.test('a success of an old attempt closes it, the other copy is aborted', async (t) => {
+  const staged = stage('running')
+  const { act, commit, task } = staged
+  act(lost('pending')(staged))
+  act(inventory(undefined)(staged))
+  commit()
+  act({ kind: 'place', ...staged.at() })
+  commit()
+  t.match([task.attempt, task.state], [2, 'sent'])
+  act(completed(1)(staged))
+  t.match(commit(), [{ kind: 'closed' }, { kind: 'abort', tasks: [task] }])
+  t.equal(staged.worker.aborting.get(task)?.attempt, 2)
+})
+
+t.test('a third loss fails it: it must not kill every worker', async (t) => {
+  const staged = stage('running')
+  const { act, commit, task } = staged
+  for (const boot of ['b2', 'b3', 'b4']) {
+    act(inventory(undefined, { boot })(staged))
+    commit()
+    act({ kind: 'place', ...staged.at() })
+    commit()
+  }
+  t.equal(task.state, 'failed')
+  t.match(task.closing?.outcome, { kind: 'Error', error: { kind: 'WorkerLost' } })
+})
+
+t.test('a partition that heals costs no loss, one that does not costs one', async (t) => {
+  for (const heals of [true, false]) {
+    const staged = stage('running')
+    const { act, task, pass } = staged
+    act(lost('pending')(staged))
+    if (heals) act(inventory({ status: 'Ending' })(staged))
+    pass(200_000)
+    act({ kind: 'tick', ...staged.at() })
+    t.equal(task.losses, heals ? 0 : 1)
+  }
+})
+
+t.test('over its limit, its worker is asked; still running, it is stopped', async (t) => {
+  const staged = stage('running', { timeout_ms: 1_000, kill_grace_ms: 2_000 })
+  const { act, pass, task, worker } = staged
+  pass(12_999)
+  t.same(act({ kind: 'tick', ...staged.at() }), [])
+  pass(1)
+  t.match(act({ kind: 'tick', ...staged.at() }), [{ kind: 'ask', tasks: [task] }])
+  const statuses = [[ID, { kind: 'Started', at_ms: 0 }]] as const
+  const kinds = act({ kind: 'statuses', worker, statuses, ...staged.at() })
+  t.match(kinds, [{ kind: 'record' }, { kind: 'abort', tasks: [task] }])
+  staged.commit()
+  t.match(task.closing?.outcome, { kind: 'Error', error: { kind: 'TimedOut' } })
+})
+
+t.test('over its limit and silent, it is stopped too', async (t) => {
+  const staged = stage('running', { timeout_ms: 1_000 })
+  const { act, pass, task } = staged
+  pass(16_000)
+  act({ kind: 'tick', ...staged.at() })
+  pass(10_000)
+  t.match(act({ kind: 'tick', ...staged.at() }), [{ kind: 'record' }, { kind: 'abort' }])
+  t.equal(task.closing?.state, 'failed')
+})
+
+t.test('a deadline pauses while the worker is suspect', async (t) => {
+  const staged = stage('running', { timeout_ms: 1_000 })
+  const { act, pass, task, worker } = staged
+  pass(10_000)
+  act({ kind: 'suspect', worker, ...staged.at() })
+  pass(10_000)
+  t.same(act({ kind: 'tick', ...staged.at() }), [])
+  act(inventory({})(staged))
+  pass(5_000)
+  t.same(act({ kind: 'tick', ...staged.at() }), [], 'ten seconds did not count')
+  pass(1_000)
+  t.match(act({ kind: 'tick', ...staged.at() }), [{ kind: 'ask', tasks: [task] }])
+})
+
+t.test('an abort without its Ack is said again, and ends with the worker', async (t) => {
+  const staged = stage('running')
+  const { act, commit, pass, worker } = staged
+  act(cancel(staged))
+  commit()
+  act({ kind: 'abort-unanswered', worker, nowMs: staged.at().nowMs })
+  pass(2_000)
+  t.match(act({ kind: 'tick', ...staged.at() }), [{ kind: 'abort' }])
+  t.match(act(lost('pending')(staged)), [{ kind: 'cancelled' }])
+})
+
+t.test(
+  'what settled has an owner: outcomes are recorded, all may be dropped',
+  async (t) => {
+    const staged = stage('running')
+    const outcome = { kind: 'Completed', result: done() } as const
+    const effects = staged.act({
+      kind: 'settle',
+      nodeId: 'w1',
+      inventory: [{ task_id: ID, attempt: 1, status: 'Completed', outcome }],
+      ...staged.at(),
+    })
+    t.match(effects, [
+      { kind: 'record' },
+      { kind: 'ack' },
+      { kind: 'drop', drops: [{ task_id: ID, attempt: 1 }] },
+    ])
+    staged.commit()
+    t.equal(staged.task.state, 'completed')
+  },
+)
+
+t.test(
+  'the oldest closed tasks are forgotten, with what their workers keep',
+  async (t) => {
+    const staged = stage('running', {}, { keepClosed: 0 })
+    const stdout = { size: 1, sha256: '0'.repeat(64), ref: 'ref-1' }
+    const { act, commit, table } = staged
+    act({
+      kind: 'completed',
+      nodeId: 'w1',
+      taskId: ID,
+      attempt: 1,
+      result: { ...done(), stdout },
+      ...staged.at(),
+    })
+    t.match(commit(), [
+      { kind: 'closed' },
+      { kind: 'retire', seqs: [1], refs: new Map([['w1', ['ref-1']]]) },
+    ])
+    t.equal(table.find(ID), undefined)
+    t.equal(table.batch('b'), undefined)
+  },
+)
