@@ -64,7 +64,7 @@ export class ManagerLogs {
     const again = () => this.#read(task, body, respond, from, untilMs)
     const nothing = () =>
       respond('TaskOutputData', { offset: body.offset, data: empty, eof: false, lost: 0 })
-    const there = this.#whereRunning(task)
+    const there = this.#whereabouts(task)
     if (there === undefined) {
       // With its worker suspect nothing moves when that is back: asked again soon.
       const isAway = task.state === 'accepted' || task.state === 'running'
@@ -86,7 +86,7 @@ export class ManagerLogs {
     })
   }
 
-  #whereRunning(task: Task): { peerId: string; rel: string } | undefined {
+  #whereabouts(task: Task): { peerId: string; rel: string } | undefined {
     if (task.state !== 'accepted' && task.state !== 'running') return undefined
     return task.worker && this.#workers.reach(task.worker.nodeId)
   }
@@ -147,7 +147,8 @@ export class ManagerLogs {
     const { config, deps } = this.#kernel
     const again = () => this.input(body, respond, from)
     const busy = () => respond('Error', { code: 'busy', retry_after_ms: 1_000 })
-    const there = this.#whereRunning(task)
+    // A program that has not started reads nothing yet.
+    const there = task.state === 'running' ? this.#whereabouts(task) : undefined
     if (there === undefined) {
       this.#whenMoved(task, from, config.maxWaitMs, again, busy)
       return
