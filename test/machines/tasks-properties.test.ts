@@ -331,7 +331,7 @@ const heal = (outside: Outside): void => {
 
 t.test('whatever happens, every task is in one place and closes once', async (t) => {
   fc.assert(
-    fc.property(fc.array(acts, { maxLength: 120 }), (history) => {
+    fc.property(fc.array(acts, { maxLength: 150, size: 'max' }), (history) => {
       const outside = new Outside()
       for (const act of history) act(outside)
       heal(outside)

@@ -92,7 +92,7 @@ const actions = fc.array(
     ),
     amount: fc.integer({ min: 1, max: 40 }),
   }),
-  { maxLength: 60 },
+  { maxLength: 60, size: 'max' },
 )
 
 t.test('cuts, restarts and waits lose no task and close none twice', async (t) => {
