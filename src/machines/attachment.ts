@@ -54,6 +54,7 @@ export type Phase =
       readonly manager: Manager
       readonly rel: Rel
       readonly bond: Bond
+      readonly sinceMs: number
       /** Pings without an answer, in a row. */
       readonly silent: number
     }
@@ -201,7 +202,7 @@ export const step = (state: Attachment, event: AttachmentEvent, facts: Facts): S
     case 'ping-timeout':
       return onPingTimeout(state, event.rel)
     case 'not-mine':
-      return onNotMine(state, event.rel)
+      return onNotMine(state, event.rel, facts)
     case 'bye':
       return onBye(state, event.connection, event.rel, facts)
     case 'timer':
@@ -385,7 +386,14 @@ const onAccepted = (
   return [
     {
       ...state,
-      phase: { kind: 'managed', manager: from, rel: grant.rel, bond, silent: 0 },
+      phase: {
+        kind: 'managed',
+        manager: from,
+        rel: grant.rel,
+        bond,
+        sinceMs: facts.nowMs,
+        silent: 0,
+      },
       tries: 0,
       epochs: remember(state.epochs, from.ledgerId, grant.epoch),
       ledgers: remember(state.ledgers, from.nodeId, from.ledgerId),
@@ -454,13 +462,20 @@ const cut = ({ nodeId }: Manager, why: string): readonly AttachmentEffect[] => [
   { kind: 'redial', nodeId },
 ]
 
-const onNotMine = (state: Attachment, rel: Rel): Step => {
+const onNotMine = (state: Attachment, rel: Rel, facts: Facts): Step => {
   const { phase } = state
   if (phase.kind !== 'managed' || phase.rel !== rel) return [state, none] // an old one
   const bond = { ...phase.bond, rel: undefined }
-  return request(state, phase.manager, phase.manager.ledgerId, bond, [
-    { kind: 'untimer', name: 'ping' },
-  ])
+  const owner = phase.manager.ledgerId
+  const effects: readonly AttachmentEffect[] = [{ kind: 'untimer', name: 'ping' }]
+  if (facts.nowMs - phase.sinceMs >= BACKOFF_MS.first) {
+    return request(state, phase.manager, owner, bond, effects)
+  }
+  // Accepted and disowned in the same breath: asking at once would go round for ever.
+  return [
+    { ...state, phase: { kind: 'suspect', owner, bond } },
+    [...effects, { kind: 'timer', name: 'retry', afterMs: BACKOFF_MS.first }],
+  ]
 }
 
 const onBye = (state: Attachment, connection: number, rel: Rel, facts: Facts): Step => {

@@ -196,10 +196,10 @@ export class WorkerTasks {
     return [{ kind: 'pend', task }]
   }
 
+  /** Those for which a slot is free do not count as waiting. */
   #isFull(): boolean {
-    return (
-      this.#pending >= this.#limits.pending || this.#finished >= this.#limits.finished
-    )
+    const { pending, finished } = this.#limits
+    return this.#pending >= pending + this.freeSlots || this.#finished >= finished
   }
 
   /** The same attempt once more: never a second start. */
