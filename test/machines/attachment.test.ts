@@ -473,8 +473,8 @@ const anyEvent: fc.Arbitrary<AttachmentEvent> = fc.oneof(
     .map((name) => ({ kind: 'timer', name }) as AttachmentEvent),
 )
 
-t.test('whatever happens, the invariants hold', async () => {
-  fc.assert(
+t.test('whatever happens, the invariants hold', async (t) => {
+  const check = fc.check(
     fc.property(
       fc.array(fc.tuple(anyEvent, fc.integer({ min: 0, max: 9000 }), fc.boolean()), {
         maxLength: 60,
@@ -516,4 +516,5 @@ t.test('whatever happens, the invariants hold', async () => {
     ),
     { numRuns: 300 },
   )
+  t.equal(check.failed ? fc.defaultReportMessage(check) : 'holds', 'holds')
 })
