@@ -16,8 +16,8 @@
 // | release      | pending           | dropped                                              |
 //
 // A class over a private table, pure to the outside: time comes in the events, `apply`
-// returns what is to be done. Tasks start strictly in the order of their acceptance, so a
-// wide task is not overtaken for ever by narrow ones.
+// returns what is to be done. Tasks that need cores start strictly in the order of their
+// acceptance, so a wide task is not overtaken for ever by narrow ones.
 
 import type {
   Assignment,
@@ -27,6 +27,7 @@ import type {
   TaskStatus,
 } from '../../protocol/index.ts'
 import { isSameContent } from './admission.ts'
+import { StartQueue } from './start-queue.ts'
 import { TOMBSTONES, Tombstones } from './tombstones.ts'
 import type { Cause, Entry, TaskEffect, TaskEvent } from './worker-task.ts'
 import { inventoryLine, ledgerOf, outcomeOf, statusOf } from './worker-task.ts'
@@ -49,6 +50,9 @@ const none: readonly TaskEffect[] = []
 /** Longer waits are cut in pieces: no clock takes more. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
+/** Tasks that need no core and run at a time, beside those that do. */
+const CORELESS = 256
+
 type EntryOf<K extends Entry['kind']> = Entry & { readonly kind: K }
 type EventOf<K extends TaskEvent['kind']> = TaskEvent & { readonly kind: K }
 
@@ -58,9 +62,9 @@ export class WorkerTasks {
   readonly #tombstones: Tombstones
   /** How many entries there are of each ledger. */
   readonly #held = new Map<LedgerId, number>()
-  /** Ready to start, in order; what is no longer pending is skipped. */
-  #queue: TaskId[] = []
-  #head = 0
+  /** Ready to start; those that need no core do not stand behind those that wait for one. */
+  readonly #queue = new StartQueue()
+  readonly #coreless = new StartQueue()
   #runs = 0
   #leaseUntilMs = Number.NEGATIVE_INFINITY
   #isDraining = false
@@ -263,7 +267,8 @@ export class WorkerTasks {
 
   #enqueue(task: Assignment): void {
     this.#set(task.task_id, { kind: 'pending', task, isReady: true })
-    this.#queue.push(task.task_id)
+    const queue = coresOf(task) === 0 ? this.#coreless : this.#queue
+    queue.push(task.task_id)
   }
 
   /** Its record could not be written: it was never accepted. */
@@ -281,27 +286,29 @@ export class WorkerTasks {
   /** Gives free slots to waiting tasks, in order, while the lease lasts. */
   #pump(nowMs: number, effects: TaskEffect[]): readonly TaskEffect[] {
     if (this.#isDraining || nowMs >= this.#leaseUntilMs) return effects
-    while (this.#head < this.#queue.length) {
-      const taskId = this.#queue[this.#head] ?? ''
+    this.#drainQueue(this.#coreless, effects)
+    this.#drainQueue(this.#queue, effects)
+    return effects
+  }
+
+  #drainQueue(queue: StartQueue, effects: TaskEffect[]): void {
+    for (let taskId = queue.first; taskId !== undefined; taskId = queue.first) {
       const entry = this.#entries.get(taskId)
       const isWaiting = entry?.kind === 'pending' && entry.isReady
-      if (isWaiting && !this.#hasRoom(entry.task)) break
-      this.#head += 1
+      if (isWaiting && !this.#hasRoom(entry.task)) return
+      queue.shift()
       if (!isWaiting) continue // aborted, or started under an earlier place in the queue
       this.#runs += 1
       this.#set(taskId, { kind: 'preparing', task: entry.task, run: this.#runs })
       effects.push({ kind: 'prepare', task: entry.task, run: this.#runs })
     }
-    if (this.#head > 1024 || this.#head === this.#queue.length) {
-      this.#queue = this.#queue.slice(this.#head)
-      this.#head = 0
-    }
-    return effects
   }
 
-  #hasRoom({ requires }: Assignment): boolean {
+  #hasRoom(task: Assignment): boolean {
+    const { requires } = task
     const { cores, memoryBytes, resources } = this.#limits
-    if (this.#usedCores + coresOf(requires) > cores) return false
+    if (this.#occupied >= cores + CORELESS) return false
+    if (this.#usedCores + coresOf(task) > cores) return false
     if (requires === undefined) return true
     if (this.#usedMemoryBytes + (requires.memory ?? 0) > memoryBytes) return false
     for (const [name, amount] of Object.entries(requires.resources ?? {})) {
@@ -603,7 +610,7 @@ export class WorkerTasks {
     if (entry.kind === 'ending' && entry.next !== undefined) this.#pending += sign
     const { requires } = entry.task
     this.#occupied += sign
-    this.#usedCores += sign * coresOf(requires)
+    this.#usedCores += sign * coresOf(entry.task)
     if (requires === undefined) return
     this.#usedMemoryBytes += sign * (requires.memory ?? 0)
     for (const [name, amount] of Object.entries(requires.resources ?? {})) {
@@ -612,9 +619,9 @@ export class WorkerTasks {
   }
 }
 
-/** Every task takes a core at least: else their number would have no bound. */
-const coresOf = (requires: Assignment['requires']): number =>
-  Math.max(1, requires?.cores ?? 1)
+/** Cores that a task takes. `noop:` runs nothing. */
+const coresOf = ({ job_addr: job, requires }: Assignment): number =>
+  requires?.cores ?? (job.startsWith('noop:') ? 0 : 1)
 
 /** Says (again) that a task runs: its manager may not know, or not under this number. */
 const startedReport = (entry: Entry): readonly TaskEffect[] => {

@@ -22,7 +22,7 @@ export const specOf = (
       MANYHANDS_TASK_ID: task.task_id,
       MANYHANDS_HOST_NAME: config.hostName,
       MANYHANDS_ATTEMPT: String(task.attempt),
-      MANYHANDS_CORES: String(Math.max(1, task.requires?.cores ?? 1)),
+      MANYHANDS_CORES: String(task.requires?.cores ?? 1),
     },
     ...(stdin === undefined ? {} : { stdin }),
     output: task.output ?? 'capture',
