@@ -257,6 +257,15 @@ t.test(
   },
 )
 
+t.test('tasks that need no core do not wait for one', async (t) => {
+  const { tasks, running, execute } = table()
+  running(1, 1)
+  t.same(kinds(execute(job(2))), ['pend'])
+  t.same(kinds(execute(job(3, { requires: { cores: 0 } }))), ['pend', 'prepare'])
+  t.same(kinds(execute(job(4, { job_addr: 'noop:' }))), ['pend', 'prepare'])
+  t.match(tasks, { running: 3, freeSlots: 0 })
+})
+
 t.test('a draining worker takes nothing and starts nothing', async (t) => {
   const { tasks, running, execute, exited } = table()
   running(1, 1)

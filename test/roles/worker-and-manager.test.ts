@@ -1,0 +1,196 @@
+// A real manager and real workers in one process: both sides of the protocol meet.
+
+import * as E from 'fp-ts/lib/Either.js'
+import t from 'tap'
+import type { AnswerOf, Kind, RequestOf, TaskRequest } from '../../protocol/index.ts'
+import { createMemoryLedger } from '../../src/ledger/memory.ts'
+import { memoryOutbox } from '../../src/ledger/memory-outbox.ts'
+import { createManager } from '../../src/roles/manager.ts'
+import { Worker } from '../../src/roles/worker.ts'
+import { WORKER_DEFAULTS } from '../../src/roles/worker-config.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import { FakeRunner } from '../support/fake-runner.ts'
+import { quiet } from '../support/manager-world.ts'
+import { MemoryNetwork } from '../support/memory-mesh.ts'
+
+const LEDGER = 'abcdefghij'
+const MANAGER = 'a'.repeat(32)
+const nodeIdOf = (n: number) => String(n).repeat(32)
+
+const mesh = async (workerCount: number) => {
+  const clock = new FakeClock()
+  const network = new MemoryNetwork(clock)
+  const settle = async () => {
+    for (let n = 0; n < 20; n += 1) {
+      network.run()
+      await new Promise(setImmediate)
+    }
+  }
+  const bootId = '00000000000000aa'
+  const self = { nodeId: MANAGER, bootId, hostName: 'manager' }
+  const managerNode = network.join({ ...self, role: 'manager', ledgerId: LEDGER })
+  let ids = 0
+  const random = { fraction: () => 0.5, hex: () => `rel${++ids}` }
+  const manager = createManager({
+    clock,
+    random,
+    mesh: managerNode.mesh,
+    ledger: createMemoryLedger({ id: LEDGER }),
+    log: quiet,
+    self: { node_id: MANAGER, boot_id: bootId, host_name: 'manager' },
+  })
+  managerNode.handlers = manager.handlers
+  managerNode.connected = (peer) => manager.peerConnected(peer)
+  managerNode.lost = (peer) => manager.peerLost(peer, { clean: true })
+  const workers = Array.from({ length: workerCount }, (_, index) => {
+    const identity = {
+      nodeId: nodeIdOf(index + 1),
+      bootId: `000000000000000${index + 1}`,
+      hostName: `worker-${index + 1}`,
+    }
+    const node = network.join({ ...identity, role: 'worker' })
+    const runner = new FakeRunner()
+    const worker = new Worker({
+      clock,
+      random,
+      mesh: node.mesh,
+      runner,
+      jobs: {
+        prepare: (_address, done) => done(E.right({ program: '/bin/true', leading: [] })),
+      },
+      outbox: memoryOutbox(),
+      log: quiet,
+      config: {
+        ...WORKER_DEFAULTS,
+        ...identity,
+        cores: 2,
+        memoryBytes: 1e9,
+        environment: {},
+        directory: '/tmp',
+      },
+    })
+    node.handlers = worker.handlers
+    node.connected = (peer) => worker.peerConnected(peer)
+    node.lost = (peer) => worker.peerLost(peer, { clean: true })
+    network.connect(identity.nodeId, MANAGER)
+    return { worker, runner, node }
+  })
+  const client = network.join({
+    nodeId: 'c'.repeat(32),
+    bootId: '00000000000000cc',
+    hostName: 'client',
+    role: 'client',
+  })
+  network.connect('c'.repeat(32), MANAGER)
+  await settle()
+  const ask = async <K extends Kind>(kind: K, body: RequestOf<K>) => {
+    const asked: { answer?: AnswerOf<K> } = {}
+    client.mesh.ask(MANAGER, kind, body, 600_000, (outcome) => {
+      if (E.isRight(outcome)) asked.answer = outcome.right
+    })
+    await settle()
+    return asked.answer
+  }
+  const submit = (count: number, more: Partial<TaskRequest> = {}) =>
+    ask('TasksSubmit', {
+      key: `key-${count}`,
+      tasks: Array.from({ length: count }, () => ({
+        job_addr: 'exec:true',
+        arguments: [],
+        timeout_ms: 0,
+        ...more,
+      })),
+    })
+  const states = async () => {
+    const answer = await ask('TasksList', { limit: 1000 })
+    if (answer?.kind !== 'TaskList') throw new Error('no list')
+    return answer.body.tasks.map(({ state }) => state)
+  }
+  const close = async () => {
+    for (const { worker } of workers) await worker.close()
+    await manager.close()
+  }
+  return { clock, network, workers, settle, ask, submit, states, close }
+}
+
+t.test('noop tasks are spread and complete', async (t) => {
+  const { submit, states, workers, close } = await mesh(2)
+  await submit(200, { job_addr: 'noop:' })
+  t.same(new Set(await states()), new Set(['completed']))
+  for (const { worker } of workers) t.match(worker.status, { running: 0, undelivered: 0 })
+  await close()
+})
+
+t.test('tasks run on both workers, and their ends are known', async (t) => {
+  const { submit, states, workers, settle, close } = await mesh(2)
+  await submit(4)
+  t.same(
+    workers.map(({ runner }) => runner.runs.length),
+    [2, 2],
+  )
+  for (const { runner } of workers) {
+    for (const run of runner.runs) run.started()
+  }
+  await settle()
+  t.same(new Set(await states()), new Set(['running']))
+  for (const { runner } of workers) for (const run of runner.runs) run.end()
+  await settle()
+  t.same(new Set(await states()), new Set(['completed']))
+  await close()
+})
+
+t.test('a worker that comes back after a cut resumes its tasks', async (t) => {
+  const { submit, states, workers, settle, network, clock, close } = await mesh(1)
+  await submit(2)
+  const runner = workers[0]?.runner
+  for (const run of runner?.runs ?? []) run.started()
+  network.cut(nodeIdOf(1), MANAGER)
+  await settle()
+  runner?.run(0).end()
+  clock.advance(2000)
+  network.connect(nodeIdOf(1), MANAGER)
+  await settle()
+  t.same((await states()).sort(), ['completed', 'running'])
+  runner?.run(1).end()
+  await settle()
+  t.same(new Set(await states()), new Set(['completed']))
+  t.equal(runner?.runs.length, 2, 'nothing was started twice')
+  await close()
+})
+
+t.test('a cancelled task ends at its worker', async (t) => {
+  const { submit, ask, workers, settle, close, states } = await mesh(1)
+  const submitted = await submit(1)
+  if (submitted?.kind !== 'TasksSubmitted') throw new Error('refused')
+  const runner = workers[0]?.runner
+  runner?.run().started()
+  await ask('TasksCancel', { task_ids: submitted.body.task_ids })
+  t.same(runner?.run().signals, ['SIGTERM'])
+  runner?.run().end({ signal: 'SIGTERM' })
+  await settle()
+  t.same(await states(), ['aborted'])
+  await close()
+})
+
+t.test('a drained worker hands its tasks back', async (t) => {
+  const { submit, workers, settle, clock, close, states } = await mesh(2)
+  await submit(2)
+  const [one, two] = workers
+  if (one === undefined || two === undefined) throw new Error('two workers')
+  for (const { runner } of workers) for (const run of runner.runs) run.started()
+  await settle()
+  const drained = one.worker.drain(100)
+  clock.advance(100)
+  await settle()
+  for (const run of one.runner.runs) run.end({ signal: 'SIGTERM' })
+  await settle()
+  await drained
+  for (let n = 0; n < 3; n += 1) {
+    clock.advance(1000)
+    await settle()
+    for (const run of two.runner.runs) run.end()
+    await settle()
+  }
+  t.same(new Set(await states()), new Set(['completed']))
+  await close()
+})
