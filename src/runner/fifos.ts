@@ -17,6 +17,8 @@ export interface Fifo {
 
 const BATCH = 16
 const LARGEST_BATCH = 64
+/** The launcher may die over it; that often in a row is no accident. */
+const MOST_FAILURES = 3
 /** Idle FIFOs above this are removed: each costs a descriptor. */
 const MOST_IDLE = 256
 
@@ -33,6 +35,8 @@ export class FifoPool {
   readonly #idle: Fifo[] = []
   readonly #waiting: { readonly count: number; readonly take: Take }[] = []
   #made = 0
+  /** In a row. */
+  #failures = 0
   #isMaking = false
   #isClosed = false
   #onSettled: (() => void) | undefined
@@ -72,7 +76,9 @@ export class FifoPool {
     this.#onSettled?.()
     if (this.#isClosed) return
     const why = fault ?? this.#open(paths)
-    if (why !== undefined && this.#idle.length === 0) {
+    this.#failures = why === undefined ? 0 : this.#failures + 1
+    if (why !== undefined && this.#failures >= MOST_FAILURES) {
+      this.#failures = 0
       for (const { take } of this.#waiting.splice(0)) take(why)
       return
     }

@@ -11,6 +11,7 @@ import {
   type StartRequest,
 } from './frames.ts'
 import { killGroup } from './proc.ts'
+import { killHolders } from './strays.ts'
 
 /** It starts programs and nothing else: a small heap is enough, and makes its forks cheap. */
 const NODE_FLAGS = ['--max-old-space-size=32', '--max-semi-space-size=1']
@@ -25,6 +26,7 @@ export interface LaunchEvents {
 }
 
 interface Launch {
+  readonly request: StartRequest
   readonly events: LaunchEvents
   process: { readonly pid: number; readonly startTime: number } | undefined
 }
@@ -32,7 +34,7 @@ interface Launch {
 export interface LauncherOptions {
   readonly path: string
   readonly environment: Readonly<Record<string, string>>
-  /** It is gone, and everything of it was settled. `complaint`: the end of what it wrote to stderr. */
+  /** It is gone; its runs are told next. `complaint`: the end of what it wrote to stderr. */
   gone(launcher: LauncherProcess, complaint: string): void
 }
 
@@ -92,7 +94,7 @@ export class LauncherProcess {
   }
 
   start(run: number, request: StartRequest, events: LaunchEvents): void {
-    this.#launches.set(run, { events, process: undefined })
+    this.#launches.set(run, { request, events, process: undefined })
     this.#starting += 1
     this.#send(FrameType.start, run, JSON.stringify(request))
   }
@@ -158,14 +160,17 @@ export class LauncherProcess {
   #onGone(): void {
     if (this.#isGone) return
     this.#isGone = true
-    for (const { events, process } of this.#launches.values()) {
-      if (process !== undefined) killGroup(process.pid, process.startTime)
-      events.lost()
-    }
+    const launches = [...this.#launches.values()]
+    const makingFifos = [...this.#makingFifos.values()]
     this.#launches.clear()
-    for (const settle of this.#makingFifos.values()) settle('the launcher died')
     this.#makingFifos.clear()
+    for (const { process } of launches)
+      if (process !== undefined) killGroup(process.pid, process.startTime)
+    killUnacknowledged(launches)
+    // First of all another takes its place: what ends below may start something new.
     this.#options.gone(this, this.#complaint)
+    for (const { events } of launches) events.lost()
+    for (const settle of makingFifos) settle('the launcher died')
   }
 
   /** It kills every group and goes. Its end is told by `gone`. */
@@ -177,4 +182,14 @@ export class LauncherProcess {
   terminate(): void {
     this.#child.kill('SIGKILL')
   }
+}
+
+/** Perhaps started, perhaps not, and no pid known: found by the pipes. */
+const killUnacknowledged = (launches: readonly Launch[]): void => {
+  const paths = new Set<string | undefined>()
+  for (const { process, request } of launches)
+    if (process === undefined)
+      for (const path of [request.stdout, request.stderr, request.stdin]) paths.add(path)
+  paths.delete(undefined)
+  if (paths.size > 0) killHolders((path) => paths.has(path))
 }

@@ -23,6 +23,12 @@ export const isAlive = (pid: number, startTime: number): boolean => {
   return now !== undefined && now[0] !== 'Z' && Number(now[19]) === startTime
 }
 
+/** The group and the session of a process; 0 if there is no such process. */
+export const sessionOf = (pid: number): { group: number; session: number } => {
+  const now = stat(pid)
+  return { group: Number(now?.[2] ?? 0), session: Number(now?.[3] ?? 0) }
+}
+
 /** Signals a process group; false if there is none. */
 export const signalGroup = (leader: number, signal: NodeJS.Signals | 0): boolean => {
   try {

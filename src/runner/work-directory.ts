@@ -2,9 +2,10 @@
 // that the next one can tell what a dead one left behind from what a living one uses.
 
 import { randomBytes } from 'node:crypto'
-import { chmodSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { chmodSync, mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { isAlive, startTimeOf } from './proc.ts'
+import { killHolders } from './strays.ts'
 
 const NAME = /^run-(\d+)-(\d+)-[0-9a-f]+$/
 
@@ -12,11 +13,12 @@ const NAME = /^run-(\d+)-(\d+)-[0-9a-f]+$/
 export const makeWorkDirectory = (parent: string): string => {
   mkdirSync(parent, { recursive: true, mode: 0o700 })
   chmodSync(parent, 0o700)
-  for (const name of readdirSync(parent)) if (isLeftOver(name)) remove(join(parent, name))
+  sweep(parent, readdirSync(parent).filter(isLeftOver))
   const mark = randomBytes(4).toString('hex')
   const path = join(parent, `run-${process.pid}-${startTimeOf(process.pid)}-${mark}`)
   mkdirSync(path, { mode: 0o700 })
-  return path
+  // As links in /proc show it.
+  return realpathSync(path)
 }
 
 const isLeftOver = (name: string): boolean => {
@@ -24,4 +26,11 @@ const isLeftOver = (name: string): boolean => {
   return pid !== undefined && !isAlive(Number(pid), Number(startTime))
 }
 
-const remove = (path: string): void => rmSync(path, { recursive: true, force: true })
+/** Programs that outlived both their node and their launcher go first, by the pipes they hold. */
+const sweep = (parent: string, names: readonly string[]): void => {
+  if (names.length === 0) return
+  // Links in /proc show paths as they really are.
+  const folders = names.map((name) => `${realpathSync(join(parent, name))}/`)
+  killHolders((path) => folders.some((folder) => path.startsWith(folder)))
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true })
+}

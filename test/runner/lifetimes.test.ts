@@ -1,7 +1,7 @@
 // Lifetimes: whoever dies, no program is left behind, and what ended is told.
 
-import { spawn } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { execFileSync, spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -102,6 +102,57 @@ t.test('a launcher killed with -9 ends its runs and is replaced', async (t) => {
   t.match(await finish(runner, shell('echo again')), { out: 'again\n', exitCode: 0 })
   t.same(warnings, ['launcher-lost'])
 })
+
+t.test('programs that outlive node and launcher go at the next start', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'manyhands-runner-'))
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  const dead = join(directory, 'run-999999999-1-ab')
+  mkdirSync(dead)
+  execFileSync('mkfifo', [join(dead, 'fifo-1')])
+  const script = `exec 3<>${dead}/fifo-1; sleep 1000 & echo $!; wait`
+  const stray = spawn('/bin/sh', ['-c', script], {
+    detached: true,
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  t.teardown(() => stray.kill('SIGKILL'))
+  const lines = createInterface(stray.stdout)[Symbol.asyncIterator]()
+  const child = Number((await lines.next()).value)
+  testRunner(t, { directory })
+  t.equal(readdirSync(directory).length, 1)
+  for (const pid of [stray.pid ?? 0, child])
+    await until(`${pid} is gone`, () => stateOf(pid) === undefined)
+})
+
+t.test('a launcher killed amid many starts leaves no program behind', async (t) => {
+  const runner = testRunner(t, { launchers: 1 })
+  await finish(runner, shell('true'))
+  const mark = `${process.pid}.5`
+  const runs = Array.from({ length: 30 }, () =>
+    start(runner, { program: '/bin/sleep', arguments: [`1${mark}`] }),
+  )
+  await runs[3]?.pid
+  process.kill(runner.launcherPids[0] ?? 0, 'SIGKILL')
+  t.match(await runs[3]?.end, { signal: 'launcher-lost' })
+  // Those that still waited for pipes start with the next launcher.
+  for (const { run, end } of runs) {
+    run.kill('SIGKILL')
+    const { signal, spawnError } = await end
+    t.match(signal ?? spawnError?.code, /^(launcher-lost|SIGKILL)$/)
+  }
+  const commands = () =>
+    readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name) && stateOf(Number(name)) !== undefined)
+      .map((pid) => commandOf(pid))
+  await until('all are gone', () => !commands().some((line) => line.includes(mark)))
+})
+
+const commandOf = (pid: string): string => {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'latin1')
+  } catch {
+    return ''
+  }
+}
 
 t.test('a launcher that cannot live fails the start instead of hanging it', async (t) => {
   const runner = testRunner(t, { launcherPath: '/nowhere/launcher.js' })
