@@ -75,8 +75,16 @@ const whatOf = (ids: ReadonlySet<string>): string => {
   return ids.size === 1 ? `task ${first}` : `task (one of ${ids.size}, first ${first})`
 }
 
-/** Reads of a busy batch's log that follow each other closer than this are joined. */
+/** An answer with at least so many outcomes left more behind, or will soon. */
+const FULL = 64
+
+/**
+ * Reads of a busy batch's log that would follow each other closer than this are joined: a
+ * round trip for each outcome would cost more than most tasks. Where many come at once, or
+ * few are left, there is no pause.
+ */
 export const joinReads = (
   page: DonePage,
   signal: AbortSignal,
-): Promise<void> | undefined => (page.open > 16 ? pause(8, signal) : undefined)
+): Promise<void> | undefined =>
+  page.open > 16 && page.done.length < FULL ? pause(8, signal) : undefined

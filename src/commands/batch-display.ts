@@ -29,6 +29,7 @@ export class BatchDisplay {
   readonly #hosts = new Map<string, HostTally>()
   readonly #timer: NodeJS.Timeout | undefined
   #failuresTold = 0
+  #cancelled = 0
   #isBarShown = false
 
   constructor(stderr: Sink, options: DisplayOptions) {
@@ -41,7 +42,8 @@ export class BatchDisplay {
 
   /** Counts an outcome for the summary. */
   count(done: TaskDone): void {
-    const host = done.host_name ?? '(none)'
+    if (done.state === 'aborted') this.#cancelled++
+    const host = done.host_name ?? 'not started'
     let tally = this.#hosts.get(host)
     if (tally === undefined) {
       tally = { tasks: 0, failed: 0, runMs: 0 }
@@ -53,7 +55,9 @@ export class BatchDisplay {
   }
 
   async failed(item: string, done: TaskDone): Promise<void> {
+    // Who cancelled a thousand tasks knows it.
     if (this.#options.isQuiet || done.error === undefined) return
+    if (done.error.kind === 'Aborted') return
     this.#failuresTold++
     if (this.#failuresTold > FAILURES_TOLD + 1) return
     if (this.#failuresTold === FAILURES_TOLD + 1)
@@ -88,7 +92,11 @@ export class BatchDisplay {
     const { done, failed } = this.#options.progress()
     const time = formatDuration(performance.now() - this.#begin)
     await this.#stderr.line(
-      `manyhands: ${done} ${done === 1 ? 'task' : 'tasks'} in ${time}: ${done - failed} succeeded, ${failed} failed`,
+      `manyhands: ${done} ${done === 1 ? 'task' : 'tasks'} in ${time}: ${[
+        `${done - failed} succeeded`,
+        `${failed - this.#cancelled} failed`,
+        ...(this.#cancelled > 0 ? [`${this.#cancelled} cancelled`] : []),
+      ].join(', ')}`,
     )
     if (done > 0) await this.#stderr.line(this.#summary())
   }

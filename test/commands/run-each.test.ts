@@ -126,6 +126,7 @@ t.test('Ctrl-C cancels the batch', async (t) => {
   while (!shell.manager.taken.includes('TasksWait')) await new Promise(setImmediate)
   shell.interrupt()
   t.equal((await called).code, 130)
+  t.match(shell.stderr.text, /0 succeeded, 0 failed, 2 cancelled/)
   t.same(
     [...shell.manager.rows.values()].map((row) => row.state),
     ['aborted', 'aborted'],
