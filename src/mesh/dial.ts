@@ -6,27 +6,13 @@ import type { Either } from 'fp-ts/lib/Either.js'
 import * as E from 'fp-ts/lib/Either.js'
 import type { Introduction, Kind, RequestOf } from '../../protocol/index.ts'
 import type { Clock, Log, Peer, Settle } from '../ports.ts'
+import type { Ending } from './closing.ts'
+import type { DialFailure } from './failures.ts'
+import { knock } from './knock.ts'
+import { Link } from './link.ts'
+import type { ProvenSocket } from './transport.ts'
 
-/** Why there is no connection. `reason` is a sentence for a person. */
-export type DialFailure =
-  /** Nobody listens there, or the address cannot be reached. `code` as the system says it. */
-  | {
-      readonly kind: 'unreachable'
-      readonly url: string
-      readonly code: string
-      readonly reason: string
-    }
-  /** It listens and will not have us: another mesh, another version, a copied identity. */
-  | { readonly kind: 'refused'; readonly url: string; readonly reason: string }
-  /** It could not prove to be of our mesh; nothing was told to it. */
-  | { readonly kind: 'stranger'; readonly url: string; readonly reason: string }
-  | {
-      readonly kind: 'timeout'
-      readonly url: string
-      readonly afterMs: number
-      readonly reason: string
-    }
-  | { readonly kind: 'aborted'; readonly url: string; readonly reason: string }
+export type { DialFailure } from './failures.ts'
 
 /** An open, introduced connection. */
 export interface Connection {
@@ -54,13 +40,68 @@ export interface DialOptions {
   readonly signal?: AbortSignal
 }
 
+const silent: Log = {
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+  debug: () => undefined,
+}
+
 /** Dials a node, both sides proving that they know the mesh's secret. Never rejects. */
 export const dialMesh = async (
   options: DialOptions,
+): Promise<Either<DialFailure, Connection>> => {
+  const { url, meshId, secret, self, signal } = options
+  const party = { role: self.node_type, nodeId: self.node_id }
+  const credentials = { meshId, secret, self: party, maxFrameBytes: self.max_frame }
+  const socket = await knock(url, credentials, signal)
+  return E.isLeft(socket) ? socket : introduce(socket.right, options)
+}
+
+const introduce = (
+  socket: ProvenSocket,
+  { url, self, clock, log = silent, signal }: DialOptions,
 ): Promise<Either<DialFailure, Connection>> =>
-  E.left({
-    kind: 'unreachable',
-    url: options.url,
-    code: 'ENOSYS',
-    reason: 'dialling is not built yet',
+  new Promise((resolve) => {
+    const listeners: ((why: string) => void)[] = []
+    const abort = () => link.terminate('called off')
+    const ended = (_link: Link, { why }: Ending) => {
+      signal?.removeEventListener('abort', abort)
+      resolve(E.left({ kind: 'refused', url, reason: why }))
+      for (const fn of listeners.splice(0)) fn(why)
+    }
+    const link: Link = new Link({
+      socket,
+      self,
+      clock,
+      log,
+      events: {
+        introduced: ({ peer }) => {
+          signal?.removeEventListener('abort', abort)
+          if (peer !== undefined) resolve(E.right(connectionOf(link, peer, listeners)))
+        },
+        request: (_link, _kind, _body, respond) =>
+          respond('Error', {
+            code: 'wrong-role',
+            message: `not for a ${self.node_type}`,
+          }),
+        ended,
+      },
+    })
+    signal?.addEventListener('abort', abort, { once: true })
   })
+
+const connectionOf = (
+  link: Link,
+  peer: Peer,
+  listeners: ((why: string) => void)[],
+): Connection => ({
+  peer,
+  ask: (kind, body, timeoutMs, settle) => link.ask(kind, body, timeoutMs, settle),
+  close: () => link.close(),
+  onClosed: (fn) => {
+    const { ending } = link
+    if (ending === undefined) listeners.push(fn)
+    else process.nextTick(() => fn(ending.why))
+  },
+})

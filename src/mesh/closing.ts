@@ -1,0 +1,18 @@
+// The close codes that are the mesh's own (the others are in protocol/limits.ts).
+
+/** Another node with this node_id lives: a state directory was copied. The receiver exits. */
+export const CLOSE_COPIED = 4409
+/** The introduction says another role or node_id than was proven, or changed its mind. */
+export const CLOSE_FALSE_CLAIM = 4410
+/** RFC 6455: the node is going away in good order. */
+export const CLOSE_GOING_AWAY = 1001
+/** RFC 6455: a condition that the closing side did not expect. */
+export const CLOSE_INTERNAL = 1011
+
+/** How a connection ended. */
+export interface Ending {
+  /** By FIN, RST or a close frame of the far end: dialling its port can tell whether it lives. */
+  readonly clean: boolean
+  readonly code: number
+  readonly why: string
+}

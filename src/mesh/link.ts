@@ -1,0 +1,234 @@
+// A link: one proven socket with a conversation on it, from the introduction to the end.
+//
+//   introducing --both introductions--> open --any reason--> ended
+//
+// It knows nothing of other links: which of two to keep is pairs.ts's, who is dialled
+// again dialler.ts's. An end is reported once, in a later turn than the call that caused
+// it, so a role is never called back from within its own call.
+
+import { Conversation } from '../../protocol/conversation.ts'
+import type { Introduction, Kind, RequestOf, Respond } from '../../protocol/index.ts'
+import type { Clock, Log, Peer, Settle } from '../ports.ts'
+import {
+  CLOSE_FALSE_CLAIM,
+  CLOSE_GOING_AWAY,
+  CLOSE_INTERNAL,
+  type Ending,
+} from './closing.ts'
+import { CorkedSender } from './corked.ts'
+import type { ProvenSocket } from './transport.ts'
+
+/** RFC 6455 section 5.5: a close reason has at most 123 bytes. */
+const MAX_REASON = 120
+
+/** What a link tells its owner. */
+export interface LinkEvents {
+  /** Both sides know each other. Called once, before any request of the peer is passed on. */
+  introduced(link: Link): void
+  /** A request of the introduced peer. */
+  request<K extends Kind>(
+    link: Link,
+    kind: K,
+    body: RequestOf<K>,
+    respond: Respond<K>,
+  ): void
+  /** The link has ended; `peer` tells whether it ever was introduced. Called once. */
+  ended(link: Link, ending: Ending): void
+}
+
+export interface LinkOptions {
+  readonly socket: ProvenSocket
+  readonly self: Introduction
+  readonly clock: Clock
+  readonly log: Log
+  readonly events: LinkEvents
+}
+
+export class Link {
+  readonly #options: LinkOptions
+  readonly #sender: CorkedSender
+  readonly #conversation: Conversation
+  readonly openedAtMs: number
+  /** Did this node dial? */
+  readonly isOurs: boolean
+  #peer: Peer | undefined
+  #ending: Ending | undefined
+  #lastError: string | undefined
+
+  constructor(options: LinkOptions) {
+    this.#options = options
+    const { socket, clock, self } = options
+    this.openedAtMs = clock.now()
+    this.isOurs = socket.dialledUrl !== undefined
+    this.#sender = new CorkedSender(socket.ws, socket.raw)
+    this.#conversation = new Conversation({
+      send: (bytes) => this.#sender.send(bytes),
+      close: (code, reason) => this.end(code, reason),
+      bufferedBytes: () => this.#sender.bufferedBytes,
+      clock,
+      handle: (kind, body, respond) => options.events.request(this, kind, body, respond),
+      limits: { maxInFlight: self.max_in_flight, maxFrame: self.max_frame },
+      introduction: {
+        own: () => self,
+        accept: (peer) => this.#judge(peer),
+        onIntroduced: (peer) => this.#introduced(peer),
+      },
+      onStalled: () => this.terminate('it takes nothing any more'),
+      onTimeouts: () => this.terminate('it answers nothing any more'),
+      onBug: (error) => this.#fault(error),
+    })
+    this.#listen()
+    this.#conversation.start()
+    socket.ws.resume()
+  }
+
+  /** The far end, once introduced. */
+  get peer(): Peer | undefined {
+    return this.#peer
+  }
+
+  /** Who the far end proved to be, introduced or not. */
+  get party() {
+    return this.#options.socket.party
+  }
+
+  /** The address that was dialled, if this node did. */
+  get dialledUrl(): string | undefined {
+    return this.#options.socket.dialledUrl
+  }
+
+  get ending(): Ending | undefined {
+    return this.#ending
+  }
+
+  ask<K extends Kind>(
+    kind: K,
+    body: RequestOf<K>,
+    timeoutMs: number,
+    settle: Settle<K>,
+  ): void {
+    this.#conversation.ask(kind, body, timeoutMs, settle)
+  }
+
+  /** Holds back what arrives, until `resume`. */
+  pause(): void {
+    this.#options.socket.ws.pause()
+  }
+
+  resume(): void {
+    this.#options.socket.ws.resume()
+  }
+
+  /** Does the far end answer within `ms`? Asked below the conversation, by a WebSocket ping. */
+  isAlive(ms: number): Promise<boolean> {
+    const { ws } = this.#options.socket
+    return new Promise((resolve) => {
+      const settle = (isAlive: boolean) => {
+        cancel()
+        ws.off('pong', onPong)
+        ws.off('close', onClose)
+        resolve(isAlive)
+      }
+      const onPong = () => settle(true)
+      const onClose = () => settle(false)
+      const cancel = this.#options.clock.after(ms, onClose)
+      if (this.#ending !== undefined || ws.readyState !== ws.OPEN) return settle(false)
+      ws.on('pong', onPong)
+      ws.on('close', onClose)
+      ws.ping()
+    })
+  }
+
+  /** Ends it in words: the far end gets the code and the reason, asks fail with `disconnected`. */
+  end(code: number, why: string): void {
+    if (this.#ending !== undefined) return
+    this.#options.socket.ws.close(code, why.slice(0, MAX_REASON))
+    this.#finish({ clean: false, code, why })
+  }
+
+  /** Ends it at once, without a word: for a far end that no longer listens. */
+  terminate(why: string): void {
+    this.#options.socket.ws.terminate()
+    this.#finish({ clean: false, code: 1006, why })
+  }
+
+  /** Ends it in good order; resolves when the socket is closed. */
+  close(): Promise<void> {
+    const { ws } = this.#options.socket
+    this.end(CLOSE_GOING_AWAY, 'the node is closing')
+    if (ws.readyState === ws.CLOSED) return Promise.resolve()
+    return new Promise((resolve) => ws.once('close', () => resolve()))
+  }
+
+  #listen(): void {
+    const { ws } = this.#options.socket
+    ws.on('message', (bytes, isBinary) => {
+      if (this.#ending !== undefined) return
+      // ws gives a Buffer: binaryType is its default, 'nodebuffer'.
+      if (isBinary) this.#conversation.receive(bytes as Buffer)
+      else this.#conversation.receiveText()
+    })
+    this.#options.socket.raw.on('drain', () => this.#conversation.drained())
+    ws.on('error', (error) => {
+      this.#lastError = 'code' in error ? String(error.code) : error.message
+    })
+    ws.on('close', (code, reason) => {
+      const why = this.#lastError ?? (reason.toString() || `closed (${code})`)
+      this.#finish({ clean: isClean(this.#lastError), code, why })
+    })
+  }
+
+  /** The introduction must agree with what was proven. */
+  #judge({ node_type, node_id }: Introduction) {
+    const { party } = this.#options.socket
+    const isProven = node_id === party.nodeId && node_type === party.role
+    const reason = 'node_id or node_type is not the one that was proven'
+    return (
+      isProven || ({ code: 'forbidden', closeCode: CLOSE_FALSE_CLAIM, reason } as const)
+    )
+  }
+
+  #introduced(introduction: Introduction): void {
+    if (this.#ending !== undefined) return
+    this.#peer = peerOf(introduction, this.#options.socket)
+    this.#options.events.introduced(this)
+  }
+
+  /** The one guard of a connection: a bug of ours is logged, and costs this link alone. */
+  #fault(error: unknown): void {
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+    this.#options.log.error('a bug while serving a connection', {
+      peer: this.#peer?.hostName ?? this.party.nodeId,
+      error: text,
+    })
+    this.end(CLOSE_INTERNAL, 'internal error')
+  }
+
+  #finish(ending: Ending): void {
+    if (this.#ending !== undefined) return
+    this.#ending = ending
+    this.#conversation.closed()
+    process.nextTick(() => this.#options.events.ended(this, ending))
+  }
+}
+
+const peerOf = (introduction: Introduction, socket: ProvenSocket): Peer => ({
+  nodeId: introduction.node_id,
+  bootId: introduction.boot_id,
+  hostName: introduction.host_name,
+  role: introduction.node_type,
+  introduction,
+  remoteAddress: socket.remoteAddress,
+  address: socket.dialledUrl ?? statedUrl(introduction, socket.remoteAddress),
+})
+
+const statedUrl = ({ listen_port: port }: Introduction, host: string) => {
+  if (port === undefined) return undefined
+  return `ws://${host.includes(':') ? `[${host}]` : host}:${port}`
+}
+
+/** Errors of the path, not of the far end: they say nothing about whether it lives. */
+const PATH_ERRORS = ['ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'ENETDOWN', 'ENETRESET']
+
+const isClean = (error: string | undefined): boolean =>
+  error === undefined || !PATH_ERRORS.includes(error)

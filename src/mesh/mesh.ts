@@ -1,0 +1,325 @@
+// The mesh as one node sees it: who is connected, one connection per pair, and the role
+// that serves them. It accepts, dials, keeps dialling, and hands requests to the role.
+
+import type { Either } from 'fp-ts/lib/Either.js'
+import * as E from 'fp-ts/lib/Either.js'
+import type {
+  Handlers,
+  Introduction,
+  Kind,
+  NodeId,
+  NodeType,
+  RequestOf,
+  Respond,
+} from '../../protocol/index.ts'
+import { CLOSE } from '../../protocol/limits.ts'
+import type { Clock, Log, Mesh, Peer, Random, Settle } from '../ports.ts'
+import { CLOSE_COPIED, type Ending } from './closing.ts'
+import { Dialler } from './dialler.ts'
+import type { DialFailure, ListenFailure } from './failures.ts'
+import { knock } from './knock.ts'
+import { Link, type LinkEvents } from './link.ts'
+import { listen } from './listen.ts'
+import { judgePair, PROBE_MS } from './pairs.ts'
+import { isRefused } from './refused.ts'
+import type { Credentials, Listening, ProvenSocket } from './transport.ts'
+
+/** What a role offers to the mesh. Its functions are called in the turn of the event. */
+export interface Role {
+  /** A kind without a handler is answered Error{wrong-role}. */
+  readonly handlers: Handlers<Peer>
+  peerConnected(peer: Peer): void
+  /** `clean`: by FIN, RST or a close frame, so that dialling its port tells whether it lives. */
+  peerLost(peer: Peer, how: { readonly clean: boolean }): void
+}
+
+export interface NodeMeshOptions {
+  readonly meshId: string
+  readonly secret: Uint8Array
+  /** Without listen_port, which is known only when it listens. */
+  readonly self: Introduction
+  readonly address: string
+  readonly port: number
+  /** Roles to which this one keeps a connection, dialling again when it is lost. */
+  readonly keeps: readonly NodeType[]
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  /** This node must end: `reason` says why, for a person. */
+  readonly onFatal: (reason: string) => void
+}
+
+/** An address to dial. */
+export interface Candidate {
+  readonly url: string
+  readonly nodeId?: NodeId
+  /** Given by a person (`--join`): dialled for as long as the node lives. */
+  readonly isGiven?: boolean
+}
+
+type Connecting = (result: Either<DialFailure, NodeId>) => void
+
+export class NodeMesh implements Mesh {
+  readonly #options: NodeMeshOptions
+  readonly #credentials: Credentials
+  readonly #dialler: Dialler
+  readonly #current = new Map<NodeId, Link>()
+  /** Every link that has not ended, the unintroduced and the superfluous too. */
+  readonly #links = new Set<Link>()
+  /** Who waits for a dialled link to be taken or to end. */
+  readonly #connecting = new Map<Link, Connecting>()
+  readonly #aborter = new AbortController()
+  #self: Introduction
+  #role: Role | undefined
+  #listening: Listening | undefined
+  #closed: Promise<void> | undefined
+
+  constructor(options: NodeMeshOptions) {
+    this.#options = options
+    this.#self = options.self
+    const { meshId, secret, self, clock, random, log } = options
+    this.#credentials = {
+      meshId,
+      secret,
+      self: { role: self.node_type, nodeId: self.node_id },
+      maxFrameBytes: self.max_frame,
+    }
+    this.#dialler = new Dialler({
+      clock,
+      random,
+      log,
+      connect: (url) => this.#connect(url),
+      isConnected: (nodeId) => this.#current.has(nodeId),
+    })
+  }
+
+  /** Begins to serve: listens, and hands everything to `role`. Resolves with the address. */
+  async open(role: Role): Promise<Either<ListenFailure, Listening>> {
+    this.#role = role
+    const { address, port, clock, log } = this.#options
+    const listening = await listen({
+      address,
+      port,
+      credentials: this.#credentials,
+      clock,
+      log,
+      accept: (socket) => this.#take(socket),
+    })
+    if (E.isRight(listening)) {
+      this.#listening = listening.right
+      this.#self = { ...this.#self, listen_port: listening.right.port }
+    }
+    return listening
+  }
+
+  /** The connected nodes. */
+  get peers(): readonly Peer[] {
+    return [...this.#current.values()].flatMap(({ peer }) => peer ?? [])
+  }
+
+  isConnected(nodeId: NodeId): boolean {
+    return this.#current.has(nodeId)
+  }
+
+  /** Dials an address unless its node is connected; what a person gave is never given up. */
+  offer({ url, nodeId, isGiven }: Candidate): void {
+    if (nodeId === this.#self.node_id || url === this.#listening?.url) return
+    this.#dialler.offer(url, nodeId, isGiven ?? false)
+  }
+
+  readonly ask = <K extends Kind>(
+    to: NodeId,
+    kind: K,
+    body: RequestOf<K>,
+    timeoutMs: number,
+    settle: Settle<K>,
+  ): void => {
+    const link = this.#current.get(to)
+    if (link !== undefined) link.ask(kind, body, timeoutMs, settle)
+    else process.nextTick(() => settle(E.left({ kind: 'unreachable', exchange: kind })))
+  }
+
+  terminate(nodeId: NodeId, why: string): void {
+    this.#current.get(nodeId)?.terminate(why)
+  }
+
+  redial(nodeId: NodeId): void {
+    this.#dialler.redial(nodeId)
+  }
+
+  isRefused(host: string, port: number): Promise<boolean> {
+    return isRefused(host, port)
+  }
+
+  /** Stops listening and dialling, ends every connection; resolves when all are closed. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    this.#dialler.close()
+    this.#aborter.abort()
+    const links = [...this.#links].map((link) => link.close())
+    await Promise.all([this.#listening?.close(), ...links])
+  }
+
+  async #connect(url: string): Promise<Either<DialFailure, NodeId>> {
+    const socket = await knock(url, this.#credentials, this.#aborter.signal)
+    if (E.isLeft(socket)) return socket
+    if (this.#closed !== undefined) {
+      socket.right.ws.terminate()
+      return E.left({ kind: 'aborted', url, reason: 'the node is closing' })
+    }
+    return new Promise((resolve) => {
+      this.#connecting.set(this.#take(socket.right), resolve)
+    })
+  }
+
+  #take(socket: ProvenSocket): Link {
+    const { clock, log } = this.#options
+    const link = new Link({ socket, self: this.#self, clock, log, events: this.#events })
+    this.#links.add(link)
+    if (this.#closed !== undefined) void link.close()
+    return link
+  }
+
+  readonly #events: LinkEvents = {
+    introduced: (link) => this.#introduced(link),
+    request: (link, kind, body, respond) => this.#dispatch(link, kind, body, respond),
+    ended: (link, ending) => this.#ended(link, ending),
+  }
+
+  #introduced(link: Link): void {
+    const { peer } = link
+    if (peer === undefined) return
+    const current = this.#current.get(peer.nodeId)
+    const self = { nodeId: this.#self.node_id, bootId: this.#self.boot_id }
+    const verdict = judgePair(self, current && pairedLink(current), pairedLink(link))
+    switch (verdict) {
+      case 'oneself':
+        link.end(CLOSE.oneself, 'this is the node itself')
+        break
+      case 'copied':
+        // The one that was dialled lives; the one that dialled is told, and exits.
+        if (link.isOurs) link.end(CLOSE.oneself, 'a node with my id')
+        else link.end(CLOSE_COPIED, copiedReason(this.#self.host_name))
+        break
+      case 'admit':
+        this.#admit(link, peer)
+        break
+      case 'refuse':
+        link.end(CLOSE.twice, 'already connected')
+        break
+      case 'replace':
+        current?.end(CLOSE.twice, 'the other connection is kept')
+        this.#replace(link, peer)
+        break
+      case 'probe':
+      case 'probe-copied':
+        void this.#probe(current, link, peer, verdict === 'probe-copied')
+        break
+    }
+  }
+
+  /** Keeps the current link if it still answers, else takes the new one. */
+  async #probe(
+    current: Link | undefined,
+    link: Link,
+    peer: Peer,
+    isOtherBoot: boolean,
+  ): Promise<void> {
+    link.pause()
+    const isAlive = (await current?.isAlive(PROBE_MS)) ?? false
+    if (link.ending !== undefined) return
+    link.resume()
+    const now = this.#current.get(peer.nodeId)
+    if (now !== undefined && now !== current) {
+      link.end(CLOSE.twice, 'yet another connection was kept')
+      return
+    }
+    if (isAlive && isOtherBoot) {
+      const reason = copiedReason(current?.peer?.hostName ?? peer.hostName)
+      this.#options.log.warn('two nodes with one id', { peer: peer.hostName, reason })
+      link.end(CLOSE_COPIED, reason)
+      return
+    }
+    if (isAlive) {
+      link.end(CLOSE.twice, 'already connected')
+      return
+    }
+    current?.terminate('half open: a new connection came and this one does not answer')
+    this.#replace(link, peer)
+  }
+
+  /** Takes `link` in place of one that has been ended. The role hears of both, in order. */
+  #replace(link: Link, peer: Peer): void {
+    const old = this.#current.get(peer.nodeId)
+    if (old !== undefined) this.#leave(old, { clean: false, code: 0, why: 'replaced' })
+    this.#admit(link, peer)
+  }
+
+  #admit(link: Link, peer: Peer): void {
+    this.#current.set(peer.nodeId, link)
+    this.#options.log.info('connected', {
+      peer: peer.hostName,
+      role: peer.role,
+      address: peer.address,
+      dialled: link.isOurs,
+    })
+    this.#role?.peerConnected(peer)
+    this.#settle(link, E.right(peer.nodeId))
+  }
+
+  #dispatch<K extends Kind>(
+    link: Link,
+    kind: K,
+    body: RequestOf<K>,
+    respond: Respond<K>,
+  ): void {
+    const { peer } = link
+    const handler: Handlers<Peer>[K] | undefined = this.#role?.handlers[kind]
+    if (peer !== undefined && handler !== undefined) handler(body, respond, peer)
+    else
+      respond('Error', {
+        code: 'wrong-role',
+        message: `not for a ${this.#self.node_type}`,
+      })
+  }
+
+  #ended(link: Link, ending: Ending): void {
+    this.#links.delete(link)
+    const { dialledUrl: url = '' } = link
+    this.#settle(link, E.left({ kind: 'refused', url, reason: ending.why }))
+    this.#leave(link, ending)
+    if (ending.code === CLOSE_COPIED && this.#closed === undefined)
+      this.#options.onFatal(ending.why)
+  }
+
+  #settle(link: Link, result: Either<DialFailure, NodeId>): void {
+    this.#connecting.get(link)?.(result)
+    this.#connecting.delete(link)
+  }
+
+  /** If it was the node's current link, the node is lost: the role hears it, and it is dialled again. */
+  #leave(link: Link, { clean, why }: Ending): void {
+    const { peer } = link
+    if (peer === undefined || this.#current.get(peer.nodeId) !== link) return
+    this.#current.delete(peer.nodeId)
+    this.#options.log.info('disconnected', { peer: peer.hostName, why })
+    this.#role?.peerLost(peer, { clean })
+    if (this.#closed !== undefined || !this.#options.keeps.includes(peer.role)) return
+    this.#dialler.lost(peer.nodeId)
+    // It may have dialled us: then its own address is all there is to try.
+    if (peer.address !== undefined) this.offer({ url: peer.address, nodeId: peer.nodeId })
+  }
+}
+
+const pairedLink = (link: Link & { readonly peer?: Peer | undefined }) => {
+  const { peer, isOurs, openedAtMs } = link
+  const nodeId = peer?.nodeId ?? link.party.nodeId
+  return { peer: { nodeId, bootId: peer?.bootId ?? '' }, isOurs, openedAtMs }
+}
+
+const copiedReason = (hostName: string): string =>
+  `a living node has this node's id (${hostName}): its state directory was copied; use another --state`
