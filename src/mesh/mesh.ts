@@ -39,7 +39,10 @@ export interface NodeMeshOptions {
   /** Without listen_port, which is known only when it listens. */
   readonly self: Introduction
   readonly address: string
+  /** 0: any free one. */
   readonly port: number
+  /** With port 0: tried first, and no harm if another program has it. */
+  readonly preferredPort?: number
   /** Roles to which this one keeps a connection, dialling again when it is lost. */
   readonly keeps: readonly NodeType[]
   readonly clock: Clock
@@ -96,20 +99,22 @@ export class NodeMesh implements Mesh {
   /** Begins to serve: listens, and hands everything to `role`. Resolves with the address. */
   async open(role: Role): Promise<Either<ListenFailure, Listening>> {
     this.#role = role
-    const { address, port, clock, log } = this.#options
-    const listening = await listen({
-      address,
-      port,
-      credentials: this.#credentials,
-      clock,
-      log,
-      accept: (socket) => this.#take(socket),
-    })
+    const { port, preferredPort } = this.#options
+    const tries = port === 0 && preferredPort !== undefined ? [preferredPort, 0] : [port]
+    let listening = await this.#listen(tries[0] ?? 0)
+    if (E.isLeft(listening) && tries.length > 1) listening = await this.#listen(0)
     if (E.isRight(listening)) {
       this.#listening = listening.right
       this.#self = { ...this.#self, listen_port: listening.right.port }
     }
     return listening
+  }
+
+  #listen(port: number): Promise<Either<ListenFailure, Listening>> {
+    const { address, clock, log } = this.#options
+    const credentials = this.#credentials
+    const accept = (socket: ProvenSocket) => void this.#take(socket)
+    return listen({ address, port, credentials, clock, log, accept })
   }
 
   /** The connected nodes. */

@@ -1,0 +1,140 @@
+// How a node finds the others: what a person gave (`--join`), the state directory of this
+// machine, and mDNS, all at once and with equal rank. A worker looks for managers; a
+// manager is looked for, and at its start dials the workers here, so that they need not
+// wait for their next try.
+
+import { networkInterfaces } from 'node:os'
+import type { Introduction, NodeType } from '../protocol/index.ts'
+import type { Found, Mdns } from './discovery/mdns.ts'
+import { listAddresses } from './identity/state.ts'
+import type { NodeMesh } from './mesh/mesh.ts'
+import { KEEPS, type NodeOptions } from './options.ts'
+import type { Cancel, Clock, Log } from './ports.ts'
+
+/** No manager after this long: a person should know, and what to do. */
+const SILENCE_MS = 3000
+/** The state directory is looked through again after these pauses while no manager is there. */
+const LOOK_PAUSES_MS = [50, 100, 200, 400, 800, 1600, 3000, 5000, 10_000]
+
+export interface NodeDiscoveryOptions {
+  readonly options: NodeOptions
+  readonly mesh: NodeMesh
+  readonly meshId: string
+  readonly stateDirectory: string
+  readonly self: Introduction
+  readonly port: number
+  readonly clock: Clock
+  readonly log: Log
+  readonly print: (line: string) => void
+}
+
+export class NodeDiscovery {
+  readonly #given: NodeDiscoveryOptions
+  readonly #seeks: readonly NodeType[]
+  #looks = 0
+  #cancelLook: Cancel = () => undefined
+  #cancelSilence: Cancel = () => undefined
+  #mdns: Promise<Mdns> | undefined
+  #isClosed = false
+  readonly #elsewhere = new Set<string>()
+
+  constructor(given: NodeDiscoveryOptions) {
+    this.#given = given
+    this.#seeks = KEEPS[given.options.role]
+  }
+
+  start(): void {
+    const { options, mesh, clock } = this.#given
+    for (const url of options.join) mesh.offer({ url, isGiven: true })
+    if (options.local) this.#look()
+    if (options.mdns) this.#mdns = this.#startMdns()
+    if (options.role === 'worker')
+      this.#cancelSilence = clock.after(SILENCE_MS, () => this.#saySilence())
+  }
+
+  /** Withdraws the announcement and stops looking. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    this.#cancelLook()
+    this.#cancelSilence()
+    const mdns = await this.#mdns
+    await mdns?.close()
+  }
+
+  get #hasManager(): boolean {
+    return this.#given.mesh.peers.some(({ role }) => role === 'manager')
+  }
+
+  /** The nodes here, by the addresses that they left. */
+  #look(): void {
+    const { options, mesh, stateDirectory, clock } = this.#given
+    const wanted: readonly NodeType[] =
+      options.role === 'manager' ? ['worker'] : this.#seeks
+    if (!this.#hasManager)
+      for (const { url, node_id: nodeId, role } of listAddresses(stateDirectory))
+        if (wanted.includes(role)) mesh.offer({ url, nodeId })
+    // Workers come to a manager by themselves; it looks once, for those that wait.
+    if (options.role === 'manager') return
+    const pauseMs = LOOK_PAUSES_MS[this.#looks] ?? 10_000
+    this.#looks = this.#hasManager ? 0 : Math.min(this.#looks + 1, LOOK_PAUSES_MS.length)
+    this.#cancelLook = clock.after(this.#hasManager ? 10_000 : pauseMs, () =>
+      this.#look(),
+    )
+  }
+
+  async #startMdns(): Promise<Mdns> {
+    const { options, meshId, self, port, clock, log, print } = this.#given
+    const { startMdns } = await import('./discovery/mdns.ts')
+    const mdns = await startMdns({
+      service: options.service,
+      meshId,
+      nodeId: self.node_id,
+      role: self.node_type,
+      hostName: self.host_name,
+      port,
+      clock,
+      log,
+      onFound: (found) => this.#found(found),
+    })
+    if (this.#isClosed) return mdns
+    if (mdns.interfaces.length === 0)
+      print(
+        '  no mDNS: no network interface takes multicast; nodes of other state directories need --join',
+      )
+    else print(`  announced  by mDNS on ${mdns.interfaces.join(', ')}`)
+    return mdns
+  }
+
+  /** The network may say anything: only a node of this mesh on this machine is dialled. */
+  #found({ meshId, nodeId, role, port, address, hostName }: Found): void {
+    if (this.#isClosed || meshId !== this.#given.meshId) return
+    if (!this.#seeks.includes(role)) return
+    if (isOwnAddress(address)) {
+      this.#given.mesh.offer({ url: `ws://127.0.0.1:${port}`, nodeId })
+      return
+    }
+    if (this.#elsewhere.size > 100 || this.#elsewhere.has(nodeId)) return
+    this.#elsewhere.add(nodeId)
+    const reason = 'on another machine; nodes listen on loopback only so far'
+    this.#given.log.info('not dialled', { peer: hostName, address, reason })
+  }
+
+  #saySilence(): void {
+    if (this.#hasManager || this.#isClosed) return
+    const { options, print, stateDirectory } = this.#given
+    const looked = [
+      ...options.join,
+      options.local ? stateDirectory : undefined,
+      options.mdns ? 'mDNS' : undefined,
+    ].filter((place) => place !== undefined)
+    print(
+      `no manager in reach yet (looked at ${looked.join(', ') || 'nothing'}); start one with: manyhands --role manager, or give its address with --join; still looking`,
+    )
+  }
+}
+
+const isOwnAddress = (address: string): boolean =>
+  address.startsWith('127.') ||
+  Object.values(networkInterfaces()).some((addresses = []) =>
+    addresses.some((own) => own.address === address),
+  )

@@ -1,0 +1,37 @@
+// What the composition root asks of a role, whichever it is: the parts that it is given,
+// and how it is begun, drained and closed.
+
+import type { Introduction } from '../protocol/index.ts'
+import type { Role } from './mesh/mesh.ts'
+import type { NodeOptions } from './options.ts'
+import type { Clock, Log, Mesh, Random } from './ports.ts'
+
+/** What every role is made from, besides the mesh. */
+export interface RoleParts {
+  readonly options: NodeOptions
+  readonly self: Introduction
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  /** A directory of this node's own, private. */
+  readonly directory: string
+}
+
+/** A role at work. */
+export interface NodeRole extends Role {
+  /** Takes no new work and waits up to `graceMs` for what runs. A worker's alone. */
+  drain?(graceMs: number): Promise<void>
+  /** Ends it, and the processes it started. Its connections are closed afterwards. */
+  close(): Promise<void>
+}
+
+/** A role whose parts are ready, before it has a mesh. */
+export interface PreparedRole {
+  /** What the introduction says of it besides the node's identity. */
+  readonly introduction: Partial<Introduction>
+  /** A line about what it brings, for the start's lines. */
+  readonly about: string
+  begin(mesh: Mesh): NodeRole
+}
+
+export type PrepareRole = (parts: RoleParts) => Promise<PreparedRole>

@@ -1,0 +1,265 @@
+// Node: the composition root, the one place that joins all parts.
+//
+// A start is a straight line: state directory, slot, role, mesh, address, discovery. Each
+// step may fail with a sentence; what was opened before is then closed again.
+
+import { hostname } from 'node:os'
+import type { Either } from 'fp-ts/lib/Either.js'
+import * as E from 'fp-ts/lib/Either.js'
+import type { Introduction } from '../protocol/index.ts'
+import { DEFAULT_LIMITS } from '../protocol/limits.ts'
+import { systemClock, systemRandom } from './clock.ts'
+import { baseNameOf, type Slot, takeSlot } from './identity/slots.ts'
+import { type MeshState, openState, stateDirectory } from './identity/state.ts'
+import { makeLog } from './log.ts'
+import { NodeMesh } from './mesh/mesh.ts'
+import type { Listening } from './mesh/transport.ts'
+import { NodeDiscovery } from './node-discovery.ts'
+import type { NodeRole, PreparedRole, PrepareRole } from './node-role.ts'
+import { KEEPS, type NodeOptions } from './options.ts'
+import type { Clock, Log, Random } from './ports.ts'
+
+/** What a node is given by whoever starts it. */
+export interface NodeSurroundings {
+  readonly environment: Readonly<Record<string, string | undefined>>
+  readonly version: string
+  /** A line for the person who started it. */
+  readonly print: (line: string) => void
+  /** A line of the log, its end included. */
+  readonly writeLog: (line: string) => void
+  /** Defaults: the roles of this program, loaded when used. */
+  readonly prepare?: Readonly<Record<NodeOptions['role'], PrepareRole>>
+  readonly clock?: Clock
+  readonly random?: Random
+}
+
+/** Why a node did not start: a sentence that names the remedy. */
+export interface StartFailure {
+  readonly reason: string
+}
+
+/** A started node. */
+export interface RunningNode {
+  readonly hostName: string
+  readonly nodeId: string
+  readonly url: string
+  readonly stateDirectory: string
+  readonly mesh: NodeMesh
+  /** Resolves with the reason if the node cannot go on; it must then be closed. */
+  readonly failed: Promise<string>
+  /** Takes no new work, lets what runs finish within the grace, and closes. */
+  drain(): Promise<void>
+  /** Closes at once: running tasks are ended. May be called twice. */
+  close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+const loadRoles: Readonly<Record<NodeOptions['role'], PrepareRole>> = {
+  manager: async (parts) => (await import('./node-manager.ts')).prepareManager(parts),
+  worker: async (parts) => (await import('./node-worker.ts')).prepareWorker(parts),
+}
+
+/** Starts a node; resolves when it listens and has said so. */
+export const startNode = async (
+  options: NodeOptions,
+  around: NodeSurroundings,
+): Promise<Either<StartFailure, RunningNode>> => {
+  const directory = stateDirectory(options.state, around.environment)
+  const state = openState(directory)
+  if (E.isLeft(state)) return state
+  const slot = await takeSlot({
+    directory,
+    role: options.role,
+    name: options.name,
+    baseName: baseNameOf(around.environment, hostname()),
+  })
+  if (E.isLeft(slot)) return slot
+  const node = new Node(options, around, state.right, slot.right)
+  const listening = await node.start()
+  if (E.isRight(listening)) return E.right(node)
+  await node.close()
+  return listening
+}
+
+class Node implements RunningNode {
+  readonly #options: NodeOptions
+  readonly #around: NodeSurroundings
+  readonly #state: MeshState
+  readonly #slot: Slot
+  readonly #clock: Clock
+  readonly #random: Random
+  readonly #log: Log
+  readonly failed: Promise<string>
+  #fail: (reason: string) => void = () => undefined
+  #mesh: NodeMesh | undefined
+  #role: NodeRole | undefined
+  #listening: Listening | undefined
+  #discovery: NodeDiscovery | undefined
+  #closed: Promise<void> | undefined
+
+  constructor(
+    options: NodeOptions,
+    around: NodeSurroundings,
+    state: MeshState,
+    slot: Slot,
+  ) {
+    const { clock = systemClock, random = systemRandom, writeLog: write } = around
+    this.#options = options
+    this.#around = around
+    this.#state = state
+    this.#slot = slot
+    this.#clock = clock
+    this.#random = random
+    this.#log = makeLog({
+      level: options.logLevel,
+      format: options.logFormat,
+      clock,
+      write,
+      fields: { node: slot.hostName },
+    })
+    this.failed = new Promise((resolve) => {
+      this.#fail = resolve
+    })
+  }
+
+  get hostName(): string {
+    return this.#slot.hostName
+  }
+
+  get nodeId(): string {
+    return this.#slot.nodeId
+  }
+
+  get url(): string {
+    return this.#listening?.url ?? ''
+  }
+
+  get stateDirectory(): string {
+    return this.#state.directory
+  }
+
+  get mesh(): NodeMesh {
+    if (this.#mesh === undefined) throw new Error('Expected a node that has started')
+    return this.#mesh
+  }
+
+  async start(): Promise<Either<StartFailure, Listening>> {
+    const self = this.#introduction()
+    const { prepare = loadRoles } = this.#around
+    const prepared = await prepare[this.#options.role]({
+      options: this.#options,
+      self,
+      clock: this.#clock,
+      random: this.#random,
+      log: this.#log,
+      directory: this.#slot.directory,
+    })
+    const mesh = this.#makeMesh({ ...self, ...prepared.introduction })
+    this.#mesh = mesh
+    this.#role = prepared.begin(mesh)
+    const listening = await mesh.open(this.#role)
+    if (E.isLeft(listening)) return listening
+    this.#listening = listening.right
+    this.#announce(listening.right, self)
+    this.#say(listening.right, prepared)
+    this.#discover(mesh, listening.right, self)
+    return listening
+  }
+
+  async drain(): Promise<void> {
+    if (this.#closed !== undefined) return this.#closed
+    // Nobody else shall find it; who is connected stays until the work is done.
+    await this.#discovery?.close()
+    const { graceMs } = this.#options
+    if (this.#role?.drain !== undefined && graceMs > 0) await this.#role.drain(graceMs)
+    return this.close()
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  /**
+   * The announcement is withdrawn first, so that nobody new comes; the role ends what it
+   * runs and says its goodbyes while the sockets still carry them; then the sockets; the
+   * slot last, for a node that takes it over must find the port free.
+   */
+  async #close(): Promise<void> {
+    await this.#discovery?.close()
+    await this.#role?.close()
+    await this.#mesh?.close()
+    this.#slot.release()
+  }
+
+  #introduction(): Introduction {
+    const { hostName: host_name, nodeId: node_id } = this.#slot
+    return {
+      node_type: this.#options.role,
+      node_id,
+      boot_id: this.#random.hex(8),
+      host_name,
+      minor: 0,
+      features: [],
+      max_in_flight: DEFAULT_LIMITS.maxInFlight,
+      max_frame: DEFAULT_LIMITS.maxFrame,
+      pid: process.pid,
+      version: this.#around.version,
+    }
+  }
+
+  #makeMesh(self: Introduction): NodeMesh {
+    const { meshId, secret } = this.#state
+    const { lastPort } = this.#slot
+    return new NodeMesh({
+      meshId,
+      secret,
+      self,
+      address: this.#options.listen,
+      port: this.#options.port,
+      ...(lastPort === undefined ? {} : { preferredPort: lastPort }),
+      keeps: KEEPS[this.#options.role],
+      clock: this.#clock,
+      random: this.#random,
+      log: this.#log,
+      onFatal: (reason) => this.#fail(reason),
+    })
+  }
+
+  #announce({ url, port }: Listening, self: Introduction): void {
+    const { node_id, boot_id, host_name, node_type: role } = self
+    this.#slot.announce(
+      { node_id, boot_id, role, host_name, pid: process.pid, url },
+      port,
+    )
+  }
+
+  #say({ url }: Listening, { about }: PreparedRole): void {
+    const { print } = this.#around
+    const { role } = this.#options
+    print(`${role} ${this.hostName} is up (pid ${process.pid})`)
+    print(`  listening  ${url}`)
+    print(`  ${role === 'worker' ? 'offering ' : 'keeping  '}  ${about}`)
+    print(`  state      ${this.#state.directory}`)
+    if (role === 'manager') print(`  join with  manyhands --role worker --join ${url}`)
+  }
+
+  #discover(mesh: NodeMesh, { port }: Listening, self: Introduction): void {
+    this.#discovery = new NodeDiscovery({
+      options: this.#options,
+      mesh,
+      meshId: this.#state.meshId,
+      stateDirectory: this.#state.directory,
+      self,
+      port,
+      clock: this.#clock,
+      log: this.#log,
+      print: this.#around.print,
+    })
+    this.#discovery.start()
+  }
+}

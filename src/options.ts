@@ -1,0 +1,326 @@
+// Options: what a node can be told at its start. Each has a meaning, a unit, a default and
+// a reason for it; the command line's flags, its help and the checks all come from here.
+
+import type { Either } from 'fp-ts/lib/Either.js'
+import * as E from 'fp-ts/lib/Either.js'
+import { HostName, type NodeType } from '../protocol/index.ts'
+
+/** A node as it is asked for. What is undefined is decided by the machine it runs on. */
+export interface NodeOptions {
+  readonly role: 'manager' | 'worker'
+  readonly name: HostName | undefined
+  readonly state: string | undefined
+  readonly listen: string
+  /** 0: the port of the last time if it is free, else any. */
+  readonly port: number
+  readonly join: readonly string[]
+  readonly mdns: boolean
+  /** Looks for nodes in the state directory. Only a measurement of mDNS turns it off. */
+  readonly local: boolean
+  /** The mDNS service type, without underscore. Tests use their own. */
+  readonly service: string
+  readonly cores: number | undefined
+  readonly memoryBytes: number | undefined
+  readonly labels: Readonly<Record<string, string>>
+  readonly resources: Readonly<Record<string, number>>
+  readonly graceMs: number
+  readonly pingMs: number
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
+  readonly logFormat: 'text' | 'json'
+}
+
+/** A flag of the command line, with what its help says. */
+export interface Flag {
+  readonly flag: string
+  /** The placeholder of its value; undefined: it takes none. */
+  readonly value?: string
+  readonly isRepeatable?: boolean
+  readonly about: string
+  /** As a person reads it; undefined: it has none. */
+  readonly byDefault?: string
+  readonly why: string
+}
+
+export const NODE_FLAGS: readonly Flag[] = [
+  {
+    flag: 'role',
+    value: 'ROLE',
+    about: 'what this node is: manager or worker',
+    why: 'the one thing that nobody can guess',
+  },
+  {
+    flag: 'name',
+    value: 'HOST_NAME',
+    about: 'its name in the mesh',
+    byDefault: "$B0_HOST_ID or the machine's name; a manager appends -manager",
+    why: 'stable without being written down: a node started again gets its name back',
+  },
+  {
+    flag: 'state',
+    value: 'DIR',
+    about: "the directory of the mesh's secret and the nodes' identities",
+    byDefault: '$XDG_STATE_HOME/manyhands or ~/.local/state/manyhands',
+    why: 'same user, same home: same mesh',
+  },
+  {
+    flag: 'listen',
+    value: 'ADDRESS',
+    about: 'the address to listen on; loopback only, until nodes have certificates',
+    byDefault: '127.0.0.1',
+    why: 'nobody else can reach it',
+  },
+  {
+    flag: 'port',
+    value: 'PORT',
+    about: 'the port to listen on',
+    byDefault: 'that of the last time, else any free one',
+    why: 'peers find the port by themselves; the last one lets them return at once',
+  },
+  {
+    flag: 'join',
+    value: 'URL',
+    isRepeatable: true,
+    about: 'a node to connect to, ws://host:port; tried for as long as this node lives',
+    why: 'for networks without multicast',
+  },
+  {
+    flag: 'no-mdns',
+    about: 'neither announce this node on the network nor look for others there',
+    why: 'mDNS is how nodes find each other when nothing is configured',
+  },
+  {
+    flag: 'cores',
+    value: 'N',
+    about: 'cores that tasks may use',
+    byDefault: 'all of this machine',
+    why: 'several workers on one machine share it',
+  },
+  {
+    flag: 'memory',
+    value: 'SIZE',
+    about: 'memory that tasks may use: 512M, 8G',
+    byDefault: "the machine's",
+    why: 'placement counts it; nothing enforces it yet',
+  },
+  {
+    flag: 'label',
+    value: 'K=V',
+    isRepeatable: true,
+    about: 'a label that tasks can ask for',
+    why: 'places tasks by what a machine has',
+  },
+  {
+    flag: 'resource',
+    value: 'NAME=N',
+    isRepeatable: true,
+    about: 'a resource that tasks can use up: gpu=1',
+    why: 'bounds what cores and memory do not',
+  },
+  {
+    flag: 'grace',
+    value: 'TIME',
+    about: 'how long a stopping worker lets its tasks finish: 30s, 5m',
+    byDefault: '30s',
+    why: 'short tasks end by themselves; longer ones run again elsewhere',
+  },
+  {
+    flag: 'ping',
+    value: 'TIME',
+    about:
+      "how often a manager's workers check in; the leases are three and four times it",
+    byDefault: '5s',
+    why: 'a worker that hangs is noticed in 20 s, and a slow network is not called dead',
+  },
+  {
+    flag: 'log-level',
+    value: 'LEVEL',
+    about: 'debug, info, warn or error',
+    byDefault: 'info',
+    why: 'who came and went, not every message',
+  },
+  {
+    flag: 'log-format',
+    value: 'FORMAT',
+    about: 'text or json',
+    byDefault: 'text',
+    why: 'a person reads it first',
+  },
+]
+
+/** What the command line gave, by flag. */
+export type Given = Readonly<
+  Record<string, string | boolean | readonly string[] | undefined>
+>
+
+/** A value that is not understood: a sentence naming the flag, the value and what was expected. */
+export type Fault = string
+
+/** The defaults, for everything but the role. */
+export const DEFAULTS: Omit<NodeOptions, 'role'> = {
+  name: undefined,
+  state: undefined,
+  listen: '127.0.0.1',
+  port: 0,
+  join: [],
+  mdns: true,
+  local: true,
+  service: 'manyhands',
+  cores: undefined,
+  memoryBytes: undefined,
+  labels: {},
+  resources: {},
+  graceMs: 30_000,
+  pingMs: 5000,
+  logLevel: 'info',
+  logFormat: 'text',
+}
+
+/** Checks what the command line gave; all faults are reported together. */
+export const readNodeOptions = (given: Given): Either<readonly Fault[], NodeOptions> => {
+  const reader = new Reader(given)
+  const role = reader.read('role', undefined, parseRole)
+  const options = {
+    ...DEFAULTS,
+    name: reader.read('name', undefined, parseName),
+    state: reader.read('state', undefined, (text) => E.right(text)),
+    listen: reader.read('listen', DEFAULTS.listen, (text) => E.right(text)),
+    port: reader.read('port', DEFAULTS.port, parsePort),
+    join: reader.all('join', parseUrl),
+    mdns: given['no-mdns'] !== true,
+    service: reader.read('service', DEFAULTS.service, (text) => E.right(text)),
+    local: given['no-local'] !== true,
+    cores: reader.read('cores', undefined, parseCount),
+    memoryBytes: reader.read('memory', undefined, parseSize),
+    labels: Object.fromEntries(reader.all('label', parsePair)),
+    resources: Object.fromEntries(reader.all('resource', parseAmount)),
+    graceMs: reader.read('grace', DEFAULTS.graceMs, parseTime),
+    pingMs: reader.read('ping', DEFAULTS.pingMs, parseTime),
+    logLevel: reader.read('log-level', DEFAULTS.logLevel, wordOf(LEVELS)),
+    logFormat: reader.read('log-format', DEFAULTS.logFormat, wordOf(FORMATS)),
+  }
+  if (reader.faults.length > 0 || role === undefined) {
+    const missing =
+      role === undefined && reader.faults.length === 0
+        ? ['--role is missing: manager or worker']
+        : []
+    return E.left([...missing, ...reader.faults])
+  }
+  return E.right({ ...options, role })
+}
+
+const LEVELS = ['debug', 'info', 'warn', 'error'] as const
+const FORMATS = ['text', 'json'] as const
+
+/** Left: what was expected. */
+type Parse<A> = (text: string) => Either<string, A>
+
+class Reader {
+  readonly #given: Given
+  readonly faults: Fault[] = []
+
+  constructor(given: Given) {
+    this.#given = given
+  }
+
+  read<A, D>(flag: string, byDefault: D, parse: Parse<A>): A | D {
+    const [text] = this.#texts(flag).slice(-1)
+    return text === undefined ? byDefault : (this.#parse(flag, text, parse) ?? byDefault)
+  }
+
+  all<A>(flag: string, parse: Parse<A>): readonly A[] {
+    return this.#texts(flag).flatMap((text) => this.#parse(flag, text, parse) ?? [])
+  }
+
+  #parse<A>(flag: string, text: string, parse: Parse<A>): A | undefined {
+    const parsed = parse(text)
+    if (E.isRight(parsed)) return parsed.right
+    this.faults.push(`--${flag}: expected ${parsed.left}, got \`${text}\``)
+    return undefined
+  }
+
+  #texts(flag: string): readonly string[] {
+    const value = this.#given[flag]
+    if (typeof value === 'string') return [value]
+    return typeof value === 'object' ? value : []
+  }
+}
+
+const parseRole: Parse<NodeOptions['role']> = (text) =>
+  text === 'manager' || text === 'worker' ? E.right(text) : E.left('manager or worker')
+
+const parseName: Parse<HostName> = (text) =>
+  HostName.is(text)
+    ? E.right(text)
+    : E.left('letters, digits, - and _, in labels joined by dots')
+
+const parsePort: Parse<number> = (text) =>
+  /^\d{1,5}$/.test(text) && Number(text) < 65_536
+    ? E.right(Number(text))
+    : E.left('a port from 0 to 65535')
+
+/** `ws://host:port`, or `host:port` for short. */
+const parseUrl: Parse<string> = (text) => {
+  const url = /^[a-z]+:\/\//.test(text) ? text : `ws://${text}`
+  return /^ws:\/\/(\[[0-9a-f:]+\]|[A-Za-z0-9.-]+):\d{1,5}\/?$/.test(url)
+    ? E.right(url.replace(/\/$/, ''))
+    : E.left('ws://host:port')
+}
+
+const parseCount: Parse<number> = (text) =>
+  /^[1-9]\d{0,5}$/.test(text) ? E.right(Number(text)) : E.left('a whole number from 1')
+
+const UNITS: Readonly<Record<string, number>> = {
+  '': 1,
+  K: 1024,
+  M: 1024 ** 2,
+  G: 1024 ** 3,
+  T: 1024 ** 4,
+}
+
+const parseSize: Parse<number> = (text) => {
+  const [, amount, unit = ''] = /^(\d{1,12})([KMGT]?)$/.exec(text) ?? []
+  const bytes = Number(amount) * (UNITS[unit] ?? 1)
+  return bytes >= 1 && Number.isSafeInteger(bytes)
+    ? E.right(bytes)
+    : E.left('a size as 512M or 8G')
+}
+
+const SPANS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+}
+
+const parseTime: Parse<number> = (text) => {
+  const [, amount, unit = ''] = /^(\d{1,9})(ms|s|m|h)$/.exec(text) ?? []
+  const ms = Number(amount) * (SPANS[unit] ?? 1)
+  return Number.isSafeInteger(ms) ? E.right(ms) : E.left('a time as 500ms, 30s or 5m')
+}
+
+const parsePair: Parse<readonly [string, string]> = (text) => {
+  const [, name, value] = /^([A-Za-z0-9_.-]{1,63})=(.{0,255})$/.exec(text) ?? []
+  return name === undefined || value === undefined
+    ? E.left('key=value')
+    : E.right([name, value])
+}
+
+const parseAmount: Parse<readonly [string, number]> = (text) => {
+  const [, name, value] = /^([A-Za-z0-9_.-]{1,63})=(\d{1,12})$/.exec(text) ?? []
+  return name === undefined || value === undefined
+    ? E.left('name=amount')
+    : E.right([name, Number(value)])
+}
+
+const wordOf =
+  <W extends string>(words: readonly W[]): Parse<W> =>
+  (text) => {
+    const word = words.find((one) => one === text)
+    return word === undefined ? E.left(words.join(', ')) : E.right(word)
+  }
+
+/** To which roles a node keeps a connection, dialling again when it is lost. */
+export const KEEPS: Readonly<Record<NodeOptions['role'], readonly NodeType[]>> = {
+  worker: ['manager'],
+  manager: [],
+}
