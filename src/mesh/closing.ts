@@ -13,6 +13,8 @@ export const CLOSE_INTERNAL = 1011
 export interface Ending {
   /** By FIN, RST or a close frame of the far end: dialling its port can tell whether it lives. */
   readonly clean: boolean
+  /** The far end closed it, with this code. */
+  readonly isTheirs: boolean
   readonly code: number
   readonly why: string
 }

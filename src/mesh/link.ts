@@ -143,13 +143,13 @@ export class Link {
   end(code: number, why: string): void {
     if (this.#ending !== undefined) return
     this.#options.socket.ws.close(code, why.slice(0, MAX_REASON))
-    this.#finish({ clean: false, code, why })
+    this.#finish({ clean: false, isTheirs: false, code, why })
   }
 
   /** Ends it at once, without a word: for a far end that no longer listens. */
   terminate(why: string): void {
     this.#options.socket.ws.terminate()
-    this.#finish({ clean: false, code: 1006, why })
+    this.#finish({ clean: false, isTheirs: false, code: 1006, why })
   }
 
   /** Ends it in good order; resolves when the socket is closed. */
@@ -174,7 +174,7 @@ export class Link {
     })
     ws.on('close', (code, reason) => {
       const why = this.#lastError ?? (reason.toString() || `closed (${code})`)
-      this.#finish({ clean: isClean(this.#lastError), code, why })
+      this.#finish({ clean: isClean(this.#lastError), isTheirs: true, code, why })
     })
   }
 

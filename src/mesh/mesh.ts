@@ -206,9 +206,9 @@ export class NodeMesh implements Mesh {
         link.end(CLOSE.oneself, 'this is the node itself')
         break
       case 'copied':
-        // The one that was dialled lives; the one that dialled is told, and exits.
-        if (link.isOurs) link.end(CLOSE.oneself, 'a node with my id')
-        else link.end(CLOSE_COPIED, copiedReason(this.#self.host_name))
+        // The one that was dialled lives and stays; the one that dialled ends.
+        if (link.isOurs) this.#options.onFatal(copiedReason(peer.hostName))
+        link.end(CLOSE_COPIED, copiedReason(this.#self.host_name))
         break
       case 'admit':
         this.#admit(link, peer)
@@ -260,7 +260,8 @@ export class NodeMesh implements Mesh {
   /** Takes `link` in place of one that has been ended. The role hears of both, in order. */
   #replace(link: Link, peer: Peer): void {
     const old = this.#current.get(peer.nodeId)
-    if (old !== undefined) this.#leave(old, { clean: false, code: 0, why: 'replaced' })
+    if (old !== undefined)
+      this.#leave(old, { clean: false, isTheirs: false, code: 0, why: 'replaced' })
     this.#admit(link, peer)
   }
 
@@ -297,7 +298,7 @@ export class NodeMesh implements Mesh {
     const { dialledUrl: url = '' } = link
     this.#settle(link, E.left({ kind: 'refused', url, reason: ending.why }))
     this.#leave(link, ending)
-    if (ending.code === CLOSE_COPIED && this.#closed === undefined)
+    if (ending.code === CLOSE_COPIED && ending.isTheirs && this.#closed === undefined)
       this.#options.onFatal(ending.why)
   }
 

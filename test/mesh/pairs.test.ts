@@ -1,0 +1,180 @@
+// Which of two connections stays: the decision as a table, then on real sockets.
+
+import * as E from 'fp-ts/lib/Either.js'
+import t from 'tap'
+import { systemClock } from '../../src/clock.ts'
+import { type DialOptions, dialMesh } from '../../src/mesh/dial.ts'
+import { knock } from '../../src/mesh/knock.ts'
+import { Link } from '../../src/mesh/link.ts'
+import { judgePair, type PairedLink } from '../../src/mesh/pairs.ts'
+import { introductionOf, keptLog, meshId, openNode, secret } from './support.ts'
+
+const self = { nodeId: 'b'.repeat(32), bootId: '1'.repeat(16) }
+const smaller = { nodeId: 'a'.repeat(32), bootId: '2'.repeat(16) }
+const larger = { nodeId: 'c'.repeat(32), bootId: '2'.repeat(16) }
+const reborn = { ...larger, bootId: '3'.repeat(16) }
+
+const link = (peer: PairedLink['peer'], isOurs: boolean, openedAtMs = 0): PairedLink => ({
+  peer,
+  isOurs,
+  openedAtMs,
+})
+
+const table: readonly [string, PairedLink | undefined, PairedLink, string][] = [
+  ['the first one', undefined, link(larger, true), 'admit'],
+  ['to ourselves', undefined, link(self, true), 'oneself'],
+  [
+    'to a copy of ourselves',
+    undefined,
+    link({ ...self, bootId: '9'.repeat(16) }, false),
+    'copied',
+  ],
+  [
+    'crossing, the smaller id (we) opened the new',
+    link(larger, false),
+    link(larger, true),
+    'replace',
+  ],
+  [
+    'crossing, the larger id opened the new',
+    link(larger, true),
+    link(larger, false),
+    'refuse',
+  ],
+  [
+    'crossing, the smaller id (they) opened the new',
+    link(smaller, true),
+    link(smaller, false),
+    'replace',
+  ],
+  [
+    'crossing, the larger id (we) opened the new',
+    link(smaller, false),
+    link(smaller, true),
+    'refuse',
+  ],
+  ['the other way, much later', link(larger, true), link(larger, false, 5000), 'probe'],
+  [
+    'dialled again by the same side',
+    link(larger, false),
+    link(larger, false, 10),
+    'probe',
+  ],
+  ['another life of it', link(larger, false), link(reborn, false), 'probe-copied'],
+]
+
+for (const [name, current, newcomer, verdict] of table)
+  t.test(`two connections: ${name}`, async (t) => {
+    t.equal(judgePair(self, current, newcomer), verdict)
+  })
+
+t.test('both ends judge a crossing alike', async (t) => {
+  const [a, b] = [smaller, larger]
+  const atA = judgePair(a, link(b, true), link(b, false))
+  const atB = judgePair(b, link(a, true), link(a, false))
+  t.equal(atA, 'refuse', 'a keeps the one that it opened')
+  t.equal(atB, 'replace', 'b takes the one that a opened')
+})
+
+t.test('when both dial at once, one connection is left and works', async (t) => {
+  const manager = await openNode({ self: { node_type: 'manager' } })
+  t.teardown(() => manager.mesh.close())
+  const worker = await openNode()
+  t.teardown(() => worker.mesh.close())
+  worker.mesh.offer({ url: manager.url })
+  manager.mesh.offer({ url: worker.url })
+  await worker.when('up')
+  await manager.when('up')
+  const outcome = await new Promise((resolve) =>
+    worker.mesh.ask(manager.self.node_id, 'ManagerPing', { rel: 'r' }, 2000, resolve),
+  )
+  t.ok(outcome)
+  t.equal(worker.mesh.peers.length, 1)
+  t.equal(manager.mesh.peers.length, 1)
+})
+
+const dialAs = (url: string, self: DialOptions['self']) =>
+  dialMesh({ url, meshId, secret, self, clock: systemClock })
+
+t.test(
+  'a second life of a node that still answers is refused and told why',
+  async (t) => {
+    const manager = await openNode({ self: { node_type: 'manager' } })
+    t.teardown(() => manager.mesh.close())
+    const worker = await openNode()
+    t.teardown(() => worker.mesh.close())
+    worker.mesh.offer({ url: manager.url })
+    await manager.when('up')
+    const copy = await openNode({ self: { ...worker.self, boot_id: '9'.repeat(16) } })
+    t.teardown(() => copy.mesh.close())
+    copy.mesh.offer({ url: manager.url })
+    const reason = await copy.fatal.when(() => true)
+    t.match(reason, /state directory was copied/)
+    t.equal(manager.mesh.isConnected(worker.self.node_id), true, 'the living one stays')
+    t.equal(manager.mesh.peers[0]?.bootId, worker.self.boot_id)
+    t.same(manager.fatal.items, [])
+  },
+)
+
+t.test('a copy that dials the original is told so by it', async (t) => {
+  const original = await openNode({ self: { node_type: 'manager' } })
+  t.teardown(() => original.mesh.close())
+  const copy = await openNode({ self: { ...original.self, boot_id: '9'.repeat(16) } })
+  t.teardown(() => copy.mesh.close())
+  copy.mesh.offer({ url: original.url })
+  t.match(await copy.fatal.when(() => true), /copied/)
+  t.same(original.fatal.items, [])
+})
+
+t.test(
+  'a second connection of one life is refused while the first answers',
+  async (t) => {
+    const manager = await openNode({ self: { node_type: 'manager' } })
+    t.teardown(() => manager.mesh.close())
+    const self = introductionOf()
+    const first = await dialAs(manager.url, self)
+    if (E.isLeft(first)) throw new Error(first.left.reason)
+    t.teardown(() => first.right.close())
+    const second = await dialAs(manager.url, self)
+    // It was introduced before the manager judged: then it is closed.
+    if (E.isRight(second))
+      await new Promise<void>((resolve) => second.right.onClosed(() => resolve()))
+    t.equal(manager.heard.length, 1, 'the role heard of one')
+    t.equal(manager.mesh.peers.length, 1)
+  },
+)
+
+t.test('a half-open connection is replaced by a new one', async (t) => {
+  const manager = await openNode({ self: { node_type: 'manager' } })
+  t.teardown(() => manager.mesh.close())
+  const self = introductionOf()
+  const deaf = await dialDeaf(manager.url, self)
+  t.teardown(() => deaf.terminate('the test is over'))
+  await manager.when('up')
+  // It no longer reads, as a machine that fell off the network.
+  deaf.pause()
+  const second = await dialAs(manager.url, self)
+  if (E.isLeft(second)) throw new Error(second.left.reason)
+  t.teardown(() => second.right.close())
+  const lost = await manager.when('down')
+  t.equal(lost.clean, false)
+  const back = await manager.when('up', 2)
+  t.not(back.peer, lost.peer)
+})
+
+/** A connection whose pausing can be forced from outside. */
+const dialDeaf = async (url: string, self: DialOptions['self']) => {
+  const party = { role: self.node_type, nodeId: self.node_id }
+  const socket = await knock(url, { meshId, secret, self: party, maxFrameBytes: 65_536 })
+  if (E.isLeft(socket)) throw new Error(socket.left.reason)
+  const { log } = keptLog()
+  return new Promise<Link>((resolve) => {
+    new Link({
+      socket: socket.right,
+      self,
+      clock: systemClock,
+      log,
+      events: { introduced: resolve, request: () => undefined, ended: () => undefined },
+    })
+  })
+}
