@@ -7,9 +7,12 @@ import type { Clock, Random } from './ports.ts'
 /** The longest delay that setTimeout takes; above it Node.js would fire at once. */
 const MAX_DELAY_MS = 2 ** 31 - 1
 
-/** Monotonic time from the process's start, wall time, and timers that keep nothing alive. */
+/**
+ * Monotonic time from the process's start, wall time, and timers that keep nothing alive.
+ * Whole milliseconds: spans that are reckoned from them go on the wire, which has integers.
+ */
 export const systemClock: Clock = {
-  now: () => performance.now(),
+  now: () => Math.floor(performance.now()),
   wall: () => Date.now(),
   after: (ms, fn) => {
     const timer = setTimeout(fn, Math.min(Math.max(ms, 0), MAX_DELAY_MS))

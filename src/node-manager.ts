@@ -1,14 +1,62 @@
 // The manager of a node, made from its parts. Loaded only where a manager is started.
 
-import type { PrepareRole } from './node-role.ts'
+import { createMemoryLedger } from './ledger/memory.ts'
+import type { PrepareRole, RoleParts } from './node-role.ts'
+import { startManager } from './roles/manager.ts'
 
-export const prepareManager: PrepareRole = async () => ({
-  introduction: {},
-  about: 'tasks in memory',
-  begin: () => ({
-    handlers: {},
-    peerConnected: () => undefined,
-    peerLost: () => undefined,
-    close: async () => undefined,
-  }),
+/** The base-36 digits of a ledger's id (protocol, LedgerId). */
+const LEDGER_ID_LENGTH = 10
+
+export const prepareManager: PrepareRole = async (parts) => {
+  const { clock, random, log, options } = parts
+  const ledger = createMemoryLedger({ id: ledgerId(parts) })
+  return {
+    introduction: { ledger_id: ledger.id },
+    about: 'tasks in memory: they end with this process',
+    begin: async (mesh, address) => {
+      const { node_id, boot_id, host_name, pid, version } = parts.self
+      const manager = await startManager({
+        clock,
+        random,
+        mesh,
+        ledger,
+        log,
+        self: {
+          node_id,
+          boot_id,
+          host_name,
+          ...(pid === undefined ? {} : { pid }),
+          ...(version === undefined ? {} : { version }),
+          // Known only once the node listens; read anew at each use.
+          get address() {
+            return address()
+          },
+        },
+        config: leasesOf(options.pingMs),
+        stopped: parts.fail,
+      })
+      return {
+        handlers: manager.handlers,
+        peerConnected: (peer) => manager.peerConnected(peer),
+        peerLost: (peer, how) => manager.peerLost(peer, how),
+        close: async () => {
+          await manager.close()
+          await ledger.close()
+        },
+      }
+    },
+  }
+}
+
+/** A worker misses three pings before it gives up, and the manager waits for one more. */
+const leasesOf = (pingMs: number) => ({
+  pingMs,
+  workerLeaseMs: 3 * pingMs,
+  managerLeaseMs: 4 * pingMs,
 })
+
+const ledgerId = ({ random }: RoleParts): string =>
+  BigInt(`0x${random.hex(8)}`)
+    .toString(36)
+    .padStart(LEDGER_ID_LENGTH, '0')
+    .slice(-LEDGER_ID_LENGTH)

@@ -15,6 +15,9 @@ export interface RoleParts {
   readonly log: Log
   /** A directory of this node's own, private. */
   readonly directory: string
+  readonly environment: Readonly<Record<string, string | undefined>>
+  /** The node cannot go on; a sentence says why. */
+  readonly fail: (reason: string) => void
 }
 
 /** A role at work. */
@@ -31,7 +34,8 @@ export interface PreparedRole {
   readonly introduction: Partial<Introduction>
   /** A line about what it brings, for the start's lines. */
   readonly about: string
-  begin(mesh: Mesh): NodeRole
+  /** `address` tells where the node listens, once it does; '' before. */
+  begin(mesh: Mesh, address: () => string): Promise<NodeRole>
 }
 
 export type PrepareRole = (parts: RoleParts) => Promise<PreparedRole>

@@ -153,10 +153,12 @@ class Node implements RunningNode {
       random: this.#random,
       log: this.#log,
       directory: this.#slot.directory,
+      environment: this.#around.environment,
+      fail: (reason) => this.#fail(reason),
     })
     const mesh = this.#makeMesh({ ...self, ...prepared.introduction })
     this.#mesh = mesh
-    this.#role = prepared.begin(mesh)
+    this.#role = await prepared.begin(mesh, () => this.url)
     const listening = await mesh.open(this.#role)
     if (E.isLeft(listening)) return listening
     this.#listening = listening.right
