@@ -30,6 +30,9 @@ import {
 
 /** Connections that have not proven anything; the oldest makes room for a newer one. */
 const MAX_UNPROVEN = 64
+/** Refusals that are logged in one period; the rest are counted, so that nobody can fill a disk. */
+const MAX_NOTES = 20
+const NOTES_PERIOD_MS = 10_000
 /** A handshake is a dozen short headers. */
 const MAX_HEADER_BYTES = 4096
 
@@ -99,6 +102,8 @@ class Porter implements Listening {
   /** Unproven TCP connections, oldest first, each with the timer that ends it. */
   readonly #unproven = new Map<Socket, Cancel>()
   readonly #challenges = new WeakMap<Duplex, Challenge>()
+  #notes = 0
+  #notesSinceMs = 0
   #closed: Promise<void> | undefined
 
   constructor(options: ListenOptions) {
@@ -262,11 +267,18 @@ class Porter implements Listening {
   }
 
   #note(socket: Socket, reason: string): void {
-    this.#options.log.info('refused a connection', {
-      from: socket.remoteAddress,
-      port: socket.remotePort,
-      reason,
-    })
+    const { clock, log } = this.#options
+    const now = clock.now()
+    if (now - this.#notesSinceMs > NOTES_PERIOD_MS) {
+      const unsaid = this.#notes - MAX_NOTES
+      if (unsaid > 0) log.info('refused more connections', { count: unsaid })
+      this.#notes = 0
+      this.#notesSinceMs = now
+    }
+    this.#notes += 1
+    if (this.#notes > MAX_NOTES) return
+    const { remoteAddress: from, remotePort: port } = socket
+    log.info('refused a connection', { from, port, reason })
   }
 }
 

@@ -96,6 +96,19 @@ t.test('garbage is dropped, and the port goes on serving', async (t) => {
   t.equal(await failureOf(url), undefined)
 })
 
+t.test('a flood of garbage is logged a few times, then counted', async (t) => {
+  const { port, lines } = await openDoor(t)
+  for (let count = 0; count < 30; count++) {
+    const socket = connect(port, '127.0.0.1')
+    t.teardown(() => socket.destroy())
+    socket.on('error', () => undefined)
+    socket.end('nonsense\r\n\r\n')
+    socket.resume()
+    await new Promise((resolve) => socket.on('close', resolve))
+  }
+  t.equal(lines.items.length, 20)
+})
+
 t.test('more silent callers than there are places push out the oldest', async (t) => {
   const { url, port } = await openDoor(t)
   const sockets = Array.from({ length: 80 }, () => connect(port, '127.0.0.1'))

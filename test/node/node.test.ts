@@ -32,8 +32,9 @@ t.test('nodes of one state directory meet without anything given', async (t) => 
 t.test('a worker that was first is met by a manager that comes later', async (t) => {
   const state = join(t.testdir({}), 'state')
   const worker = await beginNode(t, { role: 'worker', state })
-  await beginNode(t, { role: 'manager', state })
-  await worker.echo.when('up')
+  const manager = await beginNode(t, { role: 'manager', state })
+  const up = await worker.echo.when('up')
+  t.equal(up.peer.nodeId, manager.node.nodeId)
 })
 
 t.test('--join connects nodes that do not look for each other', async (t) => {
@@ -41,7 +42,8 @@ t.test('--join connects nodes that do not look for each other', async (t) => {
   const manager = await beginNode(t, { role: 'manager', state, local: false })
   const join_ = [manager.node.url]
   const worker = await beginNode(t, { role: 'worker', state, local: false, join: join_ })
-  await worker.echo.when('up')
+  const up = await worker.echo.when('up')
+  t.equal(up.peer.address, manager.node.url)
 })
 
 t.test('a node of another mesh is refused, and the worker says why', async (t) => {

@@ -120,7 +120,7 @@ t.test('a manager killed and started again has its worker back', async (t) => {
   first.child.kill('SIGKILL')
   await worker.line(/disconnected.* peer=m/)
   const second = run(t, state, '--role', 'manager', '--name', 'm')
-  await second.line(/ connected.* peer=w/)
+  t.match(await second.line(/ connected.* peer=w/), 'role=worker')
 })
 
 t.test('--version prints the version of the package', async (t) => {
