@@ -23,6 +23,8 @@ export interface ManagerConfig {
   readonly retryMaxMs: number
   /** A worker that refused as busy is left alone so long, unless it says how long itself. */
   readonly busyMs: number
+  /** The same for one that is about to leave. */
+  readonly drainingMs: number
   /** So many workers a task may take with it before it fails as WorkerLost. */
   readonly maxLosses: number
   /** Open tasks; beyond, submissions are refused as busy. About 500 bytes each, and the body. */
@@ -62,6 +64,7 @@ export const managerDefaults: ManagerConfig = {
   retryFirstMs: 1_000,
   retryMaxMs: 60_000,
   busyMs: 500,
+  drainingMs: 5_000,
   maxLosses: 3,
   maxOpen: 1_000_000,
   keepClosed: 100_000,

@@ -48,10 +48,13 @@ const onRefusal = (
 ): void => {
   switch (reason) {
     case 'busy':
-    case 'draining':
-      leaveAlone(core, worker, retry_after_ms, at.nowMs)
+    case 'draining': {
+      const { busyMs, drainingMs } = core.config
+      const awayMs = reason === 'busy' ? busyMs : drainingMs
+      leaveAlone(worker, retry_after_ms ?? awayMs, at.nowMs)
       core.enqueue(task, 'front')
       return
+    }
     case 'unsupported-kind':
     case 'specs':
     case 'forbidden':
@@ -74,19 +77,13 @@ const onRefusal = (
   }
 }
 
-const leaveAlone = (
-  core: TaskCore,
-  worker: Worker,
-  retryAfterMs: number | undefined,
-  nowMs: number,
-): void => {
-  const until = nowMs + (retryAfterMs ?? core.config.busyMs)
-  worker.busyUntilMs = Math.max(worker.busyUntilMs, until)
+const leaveAlone = (worker: Worker, ms: number, nowMs: number): void => {
+  worker.busyUntilMs = Math.max(worker.busyUntilMs, nowMs + ms)
 }
 
 export const onRejected = (core: TaskCore, event: Of<'rejected'>): void => {
   const { worker, sent, retryAfterMs, nowMs } = event
-  leaveAlone(core, worker, retryAfterMs, nowMs)
+  leaveAlone(worker, retryAfterMs ?? core.config.busyMs, nowMs)
   // From the last to the first, so that they stand in the queue as they stood before.
   for (let i = sent.length - 1; i >= 0; i--) {
     const assignment = sent[i]

@@ -67,7 +67,7 @@ export const onReconcile = (core: TaskCore, event: Of<'reconcile'>): void => {
   const seen = new Set<Task>()
   for (const entry of inventory)
     reconcileEntry(core, worker, entry, { drops, seen, event })
-  for (const task of [...worker.tasks])
+  for (const task of newestFirst(worker))
     if (!seen.has(task) && core.hasCopy(task))
       onUnseen(core, worker, task, { ...event, reborn })
   core.effect({ kind: 'drop', drops })
@@ -100,8 +100,11 @@ const onReborn = (core: TaskCore, worker: Worker, at: Of<'reconcile'>): void => 
   worker.meanRunMs = undefined
 }
 
+/** Put to the front one by one, they stand in the queue in the order in which they came. */
+const newestFirst = (worker: Worker): Task[] => [...worker.tasks].reverse()
+
 const takeBackUnsent = (core: TaskCore, worker: Worker): void => {
-  for (const task of [...worker.tasks]) {
+  for (const task of newestFirst(worker)) {
     if (core.hasCopy(task)) continue
     task.change = undefined // so that nothing is sent when it becomes durable
     core.enqueue(task, 'front')
@@ -201,7 +204,7 @@ export const onLost = (core: TaskCore, event: Of<'lost'>): void => {
   worker.lostAtMs = nowMs
   core.releaseAborts(worker)
   takeBackUnsent(core, worker)
-  for (const task of [...worker.tasks]) {
+  for (const task of newestFirst(worker)) {
     if (cost === 'certain' && !core.lose(task, wallMs)) continue
     if (cost === 'pending') worker.lossPending.add(task)
     core.requeue(task, event)

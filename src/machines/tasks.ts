@@ -161,6 +161,14 @@ export class TaskTable {
     return this.#core.nextSeq
   }
 
+  /** Workers that are kept free for other tasks than this one. */
+  keptFrom(task: Task): ReadonlySet<Worker> {
+    const kept = new Set<Worker>()
+    for (const shape of this.#core.queue.shapes())
+      if (shape.reserved !== undefined && shape !== task.shape) kept.add(shape.reserved)
+    return kept
+  }
+
   /** No task below it is known any more. */
   get oldestSeq(): number {
     for (const seq of this.#core.tasks.keys()) return seq // in order of submission

@@ -280,7 +280,7 @@ export class ManagerClients {
       respond('NotFound', {})
       return
     }
-    const its = explain(task, table.workers(), config, deps.clock.now())
+    const its = explain(task, table, config, deps.clock.now())
     respond('TaskReasons', { state: task.state, ...its })
   }
 

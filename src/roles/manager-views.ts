@@ -18,6 +18,7 @@ import {
   type Task,
   type Worker,
 } from '../machines/task-record.ts'
+import type { TaskTable } from '../machines/tasks.ts'
 
 /** An answer's worth of data, so that control never stands long behind it. */
 export const PAGE_BYTES = 64 * 1024
@@ -144,7 +145,7 @@ export interface Explanation {
 
 export const explain = (
   task: Task,
-  workers: Iterable<Worker>,
+  table: Pick<TaskTable, 'workers' | 'keptFrom'>,
   config: ManagerConfig,
   nowMs: number,
 ): Explanation => {
@@ -154,12 +155,15 @@ export const explain = (
     return { summary: 'its outcome is being recorded', nodes: [] }
   if (worker !== undefined) return { summary: whereIt(task, worker), nodes: [] }
   const nodes = []
+  const kept = table.keptFrom(task)
   let candidates = 0
-  for (const one of workers) {
+  for (const one of table.workers()) {
     if (one.status === 'lost' || nodes.length >= 1000) continue
     const its = explainWorker(task.need, one, task.excluded, config, nowMs)
     if (its.candidate) candidates += 1
-    nodes.push({ host_name: one.hostName, ...its, reason: its.reason.slice(0, 255) })
+    const isKept = its.candidate && kept.has(one)
+    const reason = isKept ? 'is kept free for a larger task' : its.reason
+    nodes.push({ host_name: one.hostName, ...its, reason: reason.slice(0, 255) })
   }
   return { summary: whyWaits(task, nodes.length, candidates, nowMs), nodes }
 }

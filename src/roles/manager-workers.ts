@@ -2,15 +2,8 @@
 // aborts, questions. A worker is found by `rel`, which every message carries; the guest of
 // a node has its own, over that node's connection.
 
-import type {
-  AnswerOf,
-  Assignment,
-  InventoryEntry,
-  Kind,
-  RequestOf,
-  Respond,
-} from '../../protocol/index.ts'
-import { NodeId, TASKS_PER_MESSAGE } from '../../protocol/index.ts'
+import type { InventoryEntry, Kind, RequestOf, Respond } from '../../protocol/index.ts'
+import { NodeId } from '../../protocol/index.ts'
 import {
   leaseLeftMs,
   type Relationship,
@@ -20,9 +13,9 @@ import {
   stranger,
 } from '../machines/roster.ts'
 import type { TaskEffect } from '../machines/task-events.ts'
-import type { Task, Worker } from '../machines/task-record.ts'
+import type { Worker } from '../machines/task-record.ts'
 import type { Cancel, Peer, Settle } from '../ports.ts'
-import { assignmentBytes, assignmentOf } from './manager-assignments.ts'
+import { WorkerAsks } from './manager-asks.ts'
 import type { Kernel } from './manager-kernel.ts'
 
 /** A node that was, is, or wants to be a worker here. */
@@ -46,18 +39,18 @@ const MAX_INVENTORY = 200_000
 const LATE_MS = 1_000
 /** Nodes that are remembered before those that are gone are cleared away. */
 const MAX_ENTRIES = 1_000
-const MAX_EXECUTE_BYTES = 64 * 1024
-const none: readonly never[] = []
 
 type ManagerRequest = RequestOf<'ManagerRequest'>
 
 export class ManagerWorkers {
+  readonly asks: WorkerAsks
   readonly #kernel: Kernel
   readonly #entries = new Map<string, Entry>()
   readonly #byRel = new Map<string, Entry>()
 
   constructor(kernel: Kernel) {
     this.#kernel = kernel
+    this.asks = new WorkerAsks(kernel, (...asked) => this.#ask(...asked))
   }
 
   /** The worker of a living relationship, if `from` is its other end. It counts as heard. */
@@ -138,139 +131,6 @@ export class ManagerWorkers {
 
   close(): void {
     for (const entry of this.#entries.values()) entry.lease?.()
-  }
-
-  /** TasksExecute, in messages of at most 256 tasks and 64 KiB (or one task alone). */
-  execute(worker: Worker, tasks: readonly Task[]): void {
-    let sent: Assignment[] = []
-    let bytes = 0
-    for (const task of tasks) {
-      const assignment = assignmentOf(task)
-      const size = assignmentBytes(assignment)
-      const isFull = sent.length >= TASKS_PER_MESSAGE || bytes + size > MAX_EXECUTE_BYTES
-      if (sent.length > 0 && isFull) {
-        this.#execute(worker, sent)
-        sent = []
-        bytes = 0
-      }
-      sent.push(assignment)
-      bytes += size
-    }
-    if (sent.length > 0) this.#execute(worker, sent)
-  }
-
-  /** TasksAbord. Its Ack comes when the process groups are gone: the largest grace, and 5 s. */
-  abort(worker: Worker, tasks: readonly Task[]): void {
-    const { rel } = worker
-    const listed = tasks.slice(0, 1000).flatMap((task) => {
-      const abort = worker.aborting.get(task)
-      return abort === undefined ? [] : [{ task_id: task.id, attempt: abort.attempt }]
-    })
-    if (tasks.length > 1000) this.abort(worker, tasks.slice(1000))
-    if (listed.length === 0) return
-    const { killGraceMs } = this.#kernel.config
-    const graces = tasks.map(({ request }) => request.kill_grace_ms ?? killGraceMs)
-    const timeoutMs = graces.reduce((a, b) => Math.max(a, b), 0) + 5_000
-    this.#ask(worker, 'TasksAbord', { rel, tasks: listed }, timeoutMs, (outcome) => {
-      if (outcome._tag === 'Right' && outcome.right.kind === 'Ack')
-        return this.#kernel.run({ kind: 'abort-acked', worker, tasks: listed })
-      const { nowMs } = this.#kernel.at()
-      this.#kernel.run({ kind: 'abort-unanswered', worker, nowMs })
-    })
-  }
-
-  /** TasksPing. */
-  askStatus(worker: Worker, tasks: readonly Task[]): void {
-    const { rel } = worker
-    const ids = tasks.slice(0, 1000).map(({ id }) => id)
-    if (tasks.length > 1000) this.askStatus(worker, tasks.slice(1000))
-    const { askMs } = this.#kernel.config
-    this.#ask(worker, 'TasksPing', { rel, tasks: ids }, askMs, (outcome) => {
-      if (outcome._tag === 'Right' && outcome.right.kind === 'TasksPong') {
-        const statuses = outcome.right.body.tasks_status
-        return this.#kernel.run({
-          kind: 'statuses',
-          worker,
-          statuses,
-          ...this.#kernel.at(),
-        })
-      }
-      // Silent while the socket lives: asked again, for what still has no word at all.
-      if (outcome._tag === 'Left' && outcome.left.kind === 'timeout')
-        this.#kernel.run({ kind: 'unanswered', worker, sent: tasks.map(assignmentOf) })
-    })
-  }
-
-  #execute(worker: Worker, sent: readonly Assignment[]): void {
-    const { deps, config } = this.#kernel
-    const { rel, bootId } = worker
-    const body = { rel, epoch: deps.ledger.epoch, boot: bootId, tasks: [...sent] }
-    this.#ask(worker, 'TasksExecute', body, config.askMs, (outcome) => {
-      if (outcome._tag === 'Right') return this.#onExecuted(worker, sent, outcome.right)
-      // Disconnected: it may be there; the inventory will tell.
-      const { kind } = outcome.left
-      if (kind === 'timeout' || kind === 'protocol')
-        this.#kernel.run({ kind: 'unanswered', worker, sent })
-    })
-  }
-
-  #onExecuted(
-    worker: Worker,
-    sent: readonly Assignment[],
-    answer: AnswerOf<'TasksExecute'>,
-  ): void {
-    const { run, at } = this.#kernel
-    switch (answer.kind) {
-      case 'Ack':
-        run({ kind: 'accepted', worker, sent, refused: none, ...at() })
-        return
-      case 'TasksRefused': {
-        const { refused } = answer.body
-        run({ kind: 'accepted', worker, sent, refused, ...at() })
-        return
-      }
-      case 'NotMine':
-        return // the relationship has heard it
-      case 'Error':
-        this.#onExecuteError(worker, sent, answer.body)
-        return
-    }
-  }
-
-  #onExecuteError(
-    worker: Worker,
-    sent: readonly Assignment[],
-    {
-      code,
-      path,
-      retry_after_ms,
-    }: { code: string; path?: string; retry_after_ms?: number },
-  ): void {
-    const { run, at, deps } = this.#kernel
-    if (code === 'deadline' || code === 'internal') {
-      run({ kind: 'unanswered', worker, sent })
-      return
-    }
-    if (code !== 'malformed') {
-      run({
-        kind: 'rejected',
-        worker,
-        sent,
-        retryAfterMs: retry_after_ms,
-        ...at(),
-      })
-      return
-    }
-    deps.log.error('execute-malformed', { worker: worker.hostName, path })
-    // One bad task must not take the others with it: each goes again on its own.
-    const [only] = sent
-    if (only === undefined) return
-    if (sent.length > 1) {
-      for (const one of sent) this.#execute(worker, [one])
-      return
-    }
-    const refused = [{ task_id: only.task_id, reason: 'invalid' as const }]
-    run({ kind: 'accepted', worker, sent, refused, ...at() })
   }
 
   /** Asks in the relationship as it is now; an answer for an earlier one is not heard. */
@@ -375,8 +235,8 @@ export class ManagerWorkers {
   }
 
   #send(effect: TaskEffect): void {
-    if (effect.kind === 'execute') this.execute(effect.worker, effect.tasks)
-    if (effect.kind === 'abort') this.abort(effect.worker, effect.tasks)
+    if (effect.kind === 'execute') this.asks.execute(effect.worker, effect.tasks)
+    if (effect.kind === 'abort') this.asks.abort(effect.worker, effect.tasks)
   }
 
   #objection(from: Peer, guest: string | undefined): string | undefined {

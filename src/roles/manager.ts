@@ -102,13 +102,13 @@ export const createManager = (
         clients.submitted(effect.submission)
         return
       case 'execute':
-        workers.execute(effect.worker, effect.tasks)
+        workers.asks.execute(effect.worker, effect.tasks)
         return
       case 'abort':
-        workers.abort(effect.worker, effect.tasks)
+        workers.asks.abort(effect.worker, effect.tasks)
         return
       case 'ask':
-        workers.askStatus(effect.worker, effect.tasks)
+        workers.asks.askStatus(effect.worker, effect.tasks)
         return
       case 'closed':
         waits.closed(effect.task)

@@ -91,6 +91,24 @@ t.test('a worker that stays silent loses its tasks when the lease is over', asyn
   t.match(await client.ask('TaskShow', { task_id: taskId(1) }), { body: { losses: 0 } })
 })
 
+t.test(
+  'a manager that was stopped itself first hears what was said meanwhile',
+  async (t) => {
+    const world = createWorld()
+    const one = await world.worker('w1')
+    const client = world.client('c')
+    await client.ask('TasksSubmit', { key: 'k', tasks: [exec()] })
+    world.clock.stall(60_000)
+    t.match(await one.ask('ManagerPing', { rel: one.rel }), { kind: 'ManagerPong' })
+    world.clock.advance(19_000)
+    t.match(await one.complete(only(one)), { kind: 'Ack' })
+    world.clock.stall(60_000)
+    world.clock.advance(20_000)
+    await world.net.settle()
+    t.throws(() => world.net.peer('w1', 'manager'), 'silent after that too: it is lost')
+  },
+)
+
 t.test('a lost connection alone requeues nothing; coming back resumes', async (t) => {
   const world = createWorld()
   const one = await world.worker('w1')

@@ -148,6 +148,25 @@ t.test('explain says why in words', async (t) => {
   })
 })
 
+t.test('explain says which worker is kept free for a larger task', async (t) => {
+  const world = createWorld()
+  const worker = await world.worker('w1', { cores: 2 })
+  const client = world.client('c')
+  const large = exec({ requires: { cores: 2 } })
+  await client.ask('TasksSubmit', { key: 'k', tasks: [exec(), exec(), large, exec()] })
+  world.clock.advance(5_000)
+  const [first] = worker.assigned
+  if (first === undefined) throw new Error('two are assigned')
+  await worker.complete(first, done(1_000))
+  t.equal(worker.assigned.length, 2, 'the free core is kept')
+  t.match(await client.ask('TasksExplain', { task_id: taskId(4) }), {
+    body: {
+      summary: 'it waits for room; 1 of 1 workers can run it',
+      nodes: [{ candidate: true, reason: 'is kept free for a larger task' }],
+    },
+  })
+})
+
 t.test('a failing task is tried again after a back-off, then fails', async (t) => {
   const world = createWorld()
   const worker = await world.worker('w1')

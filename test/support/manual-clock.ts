@@ -5,6 +5,8 @@ import type { Clock } from '../../src/ports.ts'
 export interface ManualClock extends Clock {
   /** Moves on by `ms`, firing what falls due on the way, in order. */
   advance(ms: number): void
+  /** A process that was stopped: `ms` are gone at once, and what fell due fires late. */
+  stall(ms: number): void
   /** Timers that are set. */
   readonly pending: number
 }
@@ -52,6 +54,15 @@ export const createManualClock = (wallMs = 1_700_000_000_000): ManualClock => {
         timer.fn()
       }
       nowMs = untilMs
+    },
+    stall: (ms) => {
+      nowMs += ms
+      for (;;) {
+        const timer = firstUntil(nowMs)
+        if (timer === undefined) return
+        timers.delete(timer)
+        timer.fn()
+      }
     },
     get pending() {
       return timers.size
