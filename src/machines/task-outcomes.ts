@@ -138,7 +138,9 @@ const noteRun = (
   if (worker === undefined) return
   worker[counter] += 1
   if (result === undefined) return
-  const { meanRunMs } = worker
-  worker.meanRunMs =
-    meanRunMs === undefined ? result.run_ms : 0.9 * meanRunMs + 0.1 * result.run_ms
+  const { run_ms: runMs } = result
+  const mean = worker.meanRunMs ?? runMs
+  // Quick to believe that tasks are long (a long one blocks what waits behind it), slow to
+  // believe that they are short.
+  worker.meanRunMs = runMs > mean ? (mean + runMs) / 2 : 0.9 * mean + 0.1 * runMs
 }

@@ -110,7 +110,7 @@ export interface Worker {
   running: number
   done: number
   failed: number
-  /** Mean time between hand-out and outcome as its tasks said it; undefined at first. */
+  /** How long its tasks run, lately; undefined at first. */
   meanRunMs: number | undefined
   /** It said busy: leave it alone until then. */
   busyUntilMs: number

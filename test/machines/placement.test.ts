@@ -128,6 +128,20 @@ t.test(
   },
 )
 
+t.test('one long task is enough to stop handing out ahead', async (t) => {
+  const table = tableWith({ cores: 1 })
+  submit(table, ...Array.from({ length: 9 }, () => exec()))
+  place(table)
+  for (let seq = 1; seq <= 4; seq++) {
+    complete(table, seq, 'w1', 5)
+    place(table)
+  }
+  complete(table, 5, 'w1', 1_000)
+  t.same(place(table), [], '6 is there already')
+  complete(table, 6, 'w1', 1_000)
+  t.same(place(table), ['7 w1'])
+})
+
 t.test('tasks without cores take no slot, but their number is bounded', async (t) => {
   const table = tableWith({ cores: 1 })
   submit(table, exec(), ...Array.from({ length: 1_500 }, () => noop()))
