@@ -27,7 +27,7 @@ import type {
   TaskStatus,
 } from '../../protocol/index.ts'
 import { isSameContent } from './admission.ts'
-import { StartQueue } from './start-queue.ts'
+import { Fifo } from './fifo.ts'
 import { TOMBSTONES, Tombstones } from './tombstones.ts'
 import type { Cause, Entry, TaskEffect, TaskEvent } from './worker-task.ts'
 import { inventoryLine, ledgerOf, outcomeOf, statusOf } from './worker-task.ts'
@@ -63,8 +63,8 @@ export class WorkerTasks {
   /** How many entries there are of each ledger. */
   readonly #held = new Map<LedgerId, number>()
   /** Ready to start; those that need no core do not stand behind those that wait for one. */
-  readonly #queue = new StartQueue()
-  readonly #coreless = new StartQueue()
+  readonly #queue = new Fifo<TaskId>()
+  readonly #coreless = new Fifo<TaskId>()
   #runs = 0
   #leaseUntilMs = Number.NEGATIVE_INFINITY
   #isDraining = false
@@ -291,7 +291,7 @@ export class WorkerTasks {
     return effects
   }
 
-  #drainQueue(queue: StartQueue, effects: TaskEffect[]): void {
+  #drainQueue(queue: Fifo<TaskId>, effects: TaskEffect[]): void {
     for (let taskId = queue.first; taskId !== undefined; taskId = queue.first) {
       const entry = this.#entries.get(taskId)
       const isWaiting = entry?.kind === 'pending' && entry.isReady

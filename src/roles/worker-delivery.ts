@@ -11,6 +11,7 @@ import type {
   Rel,
   TaskId,
 } from '../../protocol/index.ts'
+import { Fifo } from '../machines/fifo.ts'
 import { ledgerOf } from '../machines/worker-task.ts'
 import type { Ask, Cancel, Clock, Log, Outbox, Undelivered } from '../ports.ts'
 
@@ -50,7 +51,8 @@ type Answer = AnswerOf<'TaskCompleted'> | AnswerOf<'TaskError'>
 export class WorkerDelivery {
   readonly #ports: DeliveryPorts
   readonly #parcels = new Map<TaskId, Parcel>()
-  readonly #ready = new Set<Parcel>()
+  /** To be sent, in order. May hold parcels that are ready no longer. */
+  readonly #ready = new Fifo<Parcel>()
   #open = 0
   #isClosed = false
 
@@ -134,7 +136,6 @@ export class WorkerDelivery {
     const parcel = this.#parcels.get(taskId)
     if (parcel === undefined) return false
     parcel.retry?.()
-    this.#ready.delete(parcel)
     return this.#parcels.delete(taskId)
   }
 
@@ -150,7 +151,6 @@ export class WorkerDelivery {
   close(): void {
     this.#isClosed = true
     for (const { retry } of this.#parcels.values()) retry?.()
-    this.#ready.clear()
   }
 
   #isCurrent(parcel: Parcel): boolean {
@@ -161,22 +161,27 @@ export class WorkerDelivery {
     parcel.retry?.()
     parcel.retry = undefined
     parcel.state = 'ready'
-    this.#ready.add(parcel)
+    this.#ready.push(parcel)
   }
 
   #pump(): void {
-    for (const parcel of this.#ready) {
-      if (this.#open >= WINDOW) return
-      this.#ready.delete(parcel)
-      const ledgerId = ledgerOf(parcel.task.task_id)
-      const target = this.#ports.target(ledgerId)
-      if (target !== undefined) {
-        this.#send(parcel, target)
-        continue
-      }
-      parcel.state = 'waiting' // until a manager of its ledger accepts us
-      this.#ports.foreign(ledgerId)
+    while (this.#open < WINDOW) {
+      const parcel = this.#ready.first
+      if (parcel === undefined) return
+      this.#ready.shift()
+      if (parcel.state === 'ready' && this.#isCurrent(parcel)) this.#sendOrWait(parcel)
     }
+  }
+
+  #sendOrWait(parcel: Parcel): void {
+    const ledgerId = ledgerOf(parcel.task.task_id)
+    const target = this.#ports.target(ledgerId)
+    if (target !== undefined) {
+      this.#send(parcel, target)
+      return
+    }
+    parcel.state = 'waiting' // until a manager of its ledger accepts us
+    this.#ports.foreign(ledgerId)
   }
 
   #send(parcel: Parcel, { nodeId, rel }: Target): void {
@@ -211,7 +216,8 @@ export class WorkerDelivery {
         this.#ports.acked(taskId, attempt)
         return
       case 'NotMine':
-        parcel.state = 'waiting'
+        // A new relationship flushes it, unless that has begun already: so it waits for both.
+        this.#sendLater(parcel)
         this.#ports.notMine(rel)
         return
       case 'Error':
@@ -223,6 +229,10 @@ export class WorkerDelivery {
           return
         }
     }
+    this.#sendLater(parcel)
+  }
+
+  #sendLater(parcel: Parcel): void {
     this.#retryLater(parcel, () => {
       this.#makeReady(parcel)
       this.#pump()

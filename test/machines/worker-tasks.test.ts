@@ -296,13 +296,15 @@ t.test('what an earlier life left waits for the lease', async (t) => {
 })
 
 t.test('tombstones end by age and by count, the oldest first', async (t) => {
-  const stones = new Tombstones({ ageMs: 100, count: 2 })
+  const stones = new Tombstones({ ageMs: 100, count: 3 })
   stones.put(id(1), 1, false, 0)
   stones.put(id(2), 1, false, 10)
   stones.put(id(1), 3, true, 20)
   stones.put(id(1), 2, true, 30)
   t.match(stones.get(id(1), 50), { attempt: 3 }, 'never back to a lower one')
   stones.put(id(3), 1, false, 40)
+  t.equal(stones.size, 3)
+  stones.put(id(4), 1, false, 45)
   t.equal(stones.get(id(2), 50), undefined)
   t.equal(stones.get(id(1), 120), undefined)
   t.match(stones.get(id(3), 120), { attempt: 1 })

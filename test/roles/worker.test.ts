@@ -484,3 +484,112 @@ t.test('the inventory goes in pages', async (t) => {
   t.equal(worker.status.manager, 'm1')
   await worker.close()
 })
+
+/** An outbox whose disk is as slow, or as full, as a test wants. */
+const slowOutbox = () => {
+  const waiting: ((isDurable: boolean) => void)[] = []
+  const flush = (isDurable = true): void => {
+    for (const done of waiting.splice(0)) done(isDurable)
+  }
+  const outbox = {
+    ...memoryOutbox(),
+    sync: (done: (ok: boolean) => void) => void waiting.push(done),
+  }
+  return { outbox, flush }
+}
+
+t.test('nothing is acknowledged, started or sent before it is recorded', async (t) => {
+  const { outbox, flush } = slowOutbox()
+  const { manager, runner, network, worker } = managedWorld({}, { outbox })
+  t.equal(manager.execute(assignment(1)), undefined)
+  t.equal(runner.runs.length, 0)
+  flush()
+  t.equal(runner.runs.length, 0, 'its start is to be recorded too')
+  flush()
+  runner.run().started()
+  runner.run().end()
+  network.run()
+  t.equal(manager.heard('TaskStarted').length, 1)
+  t.equal(manager.heard('TaskCompleted').length, 0)
+  flush()
+  network.run()
+  t.equal(manager.heard('TaskCompleted').length, 1)
+  await worker.close()
+})
+
+t.test(
+  'a full disk: tasks are refused as busy, outcomes and starts tried again',
+  async (t) => {
+    const { outbox, flush } = slowOutbox()
+    const { manager, runner, network, clock, worker } = managedWorld({}, { outbox })
+    const { rel, epoch } = manager
+    const boot = 'c'.repeat(16)
+    const refused = manager.ask('TasksExecute', {
+      rel,
+      epoch,
+      boot,
+      tasks: [assignment(1)],
+    })
+    flush(false)
+    network.run()
+    t.match(refused.answer?.body, { refused: [{ reason: 'busy' }] })
+    t.match(worker.status, { pending: 0, running: 0 })
+    manager.execute(assignment(2))
+    flush()
+    flush(false)
+    t.equal(runner.runs.length, 0)
+    clock.advance(1000)
+    flush()
+    runner.run().end()
+    flush(false)
+    clock.advance(1000)
+    t.equal(manager.heard('TaskCompleted').length, 0)
+    flush()
+    network.run()
+    t.equal(manager.heard('TaskCompleted').length, 1)
+    await worker.close()
+  },
+)
+
+t.test('a NotMine that comes after the new relationship is sent again', async (t) => {
+  const { manager, runner, network, clock, worker } = managedWorld()
+  const late: (() => void)[] = []
+  const { TaskCompleted: takes } = manager.node.handlers
+  manager.node.handlers = {
+    ...manager.node.handlers,
+    TaskCompleted: (_body, respond) => void late.push(() => respond('NotMine', {})),
+  }
+  clock.advance(1000)
+  manager.execute(assignment(1), assignment(2))
+  for (const run of runner.runs) run.end()
+  network.run()
+  if (takes !== undefined) {
+    manager.node.handlers = { ...manager.node.handlers, TaskCompleted: takes }
+  }
+  for (const say of late) {
+    say()
+    network.run()
+  }
+  clock.advance(2000)
+  t.match(worker.status, { undelivered: 0, manager: 'm1' })
+  await worker.close()
+})
+
+t.test('5,000 outcomes are delivered through a window, in order', async (t) => {
+  const { manager, network, worker } = managedWorld({ outcomeLimit: 20_000 })
+  manager.taskAnswer = 'busy'
+  for (let n = 0; n < 20; n += 1) {
+    const tasks = Array.from({ length: 250 }, (_, k) =>
+      assignment(n * 250 + k + 1, { job_addr: 'noop:' }),
+    )
+    manager.execute(...tasks)
+  }
+  t.equal(worker.status.undelivered, 5000)
+  manager.taskAnswer = 'Ack'
+  network.cut(WORKER, 'm1')
+  network.run()
+  network.connect(WORKER, 'm1')
+  network.run()
+  t.equal(worker.status.undelivered, 0)
+  await worker.close()
+})
