@@ -28,6 +28,7 @@ import type {
 } from '../../protocol/index.ts'
 import { isSameContent } from './admission.ts'
 import { Fifo } from './fifo.ts'
+import { coresOf, Occupancy } from './occupancy.ts'
 import { TOMBSTONES, Tombstones } from './tombstones.ts'
 import type { Cause, Entry, TaskEffect, TaskEvent } from './worker-task.ts'
 import { inventoryLine, ledgerOf, outcomeOf, statusOf } from './worker-task.ts'
@@ -50,9 +51,6 @@ const none: readonly TaskEffect[] = []
 /** Longer waits are cut in pieces: no clock takes more. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
-/** Tasks that need no core and run at a time, beside those that do. */
-const CORELESS = 256
-
 type EntryOf<K extends Entry['kind']> = Entry & { readonly kind: K }
 type EventOf<K extends TaskEvent['kind']> = TaskEvent & { readonly kind: K }
 
@@ -68,31 +66,27 @@ export class WorkerTasks {
   #runs = 0
   #leaseUntilMs = Number.NEGATIVE_INFINITY
   #isDraining = false
-  #pending = 0
-  #finished = 0
-  #usedCores = 0
-  #usedMemoryBytes = 0
-  readonly #usedResources = new Map<string, number>()
-  #occupied = 0
+  readonly #occupancy: Occupancy
 
   constructor(limits: TaskLimits) {
     this.#limits = limits
+    this.#occupancy = new Occupancy(limits)
     this.#tombstones = new Tombstones(limits.tombstones ?? TOMBSTONES)
   }
 
   get freeSlots(): number {
-    return this.#isDraining ? 0 : Math.max(0, this.#limits.cores - this.#usedCores)
+    return this.#isDraining ? 0 : this.#occupancy.freeCores
   }
   /** Tasks that hold a slot. */
   get running(): number {
-    return this.#occupied
+    return this.#occupancy.running
   }
   get pending(): number {
-    return this.#pending
+    return this.#occupancy.pending
   }
   /** Outcomes that wait for their Ack. */
   get finished(): number {
-    return this.#finished
+    return this.#occupancy.finished
   }
   get isDraining(): boolean {
     return this.#isDraining
@@ -203,7 +197,7 @@ export class WorkerTasks {
   /** Those for which a slot is free do not count as waiting. */
   #isFull(): boolean {
     const { pending, finished } = this.#limits
-    return this.#pending >= pending + this.freeSlots || this.#finished >= finished
+    return this.pending >= pending + this.freeSlots || this.finished >= finished
   }
 
   /** The same attempt once more: never a second start. */
@@ -295,27 +289,13 @@ export class WorkerTasks {
     for (let taskId = queue.first; taskId !== undefined; taskId = queue.first) {
       const entry = this.#entries.get(taskId)
       const isWaiting = entry?.kind === 'pending' && entry.isReady
-      if (isWaiting && !this.#hasRoom(entry.task)) return
+      if (isWaiting && !this.#occupancy.hasRoom(entry.task)) return
       queue.shift()
       if (!isWaiting) continue // aborted, or started under an earlier place in the queue
       this.#runs += 1
       this.#set(taskId, { kind: 'preparing', task: entry.task, run: this.#runs })
       effects.push({ kind: 'prepare', task: entry.task, run: this.#runs })
     }
-  }
-
-  #hasRoom(task: Assignment): boolean {
-    const { requires } = task
-    const { cores, memoryBytes, resources } = this.#limits
-    if (this.#occupied >= cores + CORELESS) return false
-    if (this.#usedCores + coresOf(task) > cores) return false
-    if (requires === undefined) return true
-    if (this.#usedMemoryBytes + (requires.memory ?? 0) > memoryBytes) return false
-    for (const [name, amount] of Object.entries(requires.resources ?? {})) {
-      const used = this.#usedResources.get(name) ?? 0
-      if (used + amount > (resources[name] ?? 0)) return false
-    }
-    return true
   }
 
   #prepared({ taskId, run, nowMs }: EventOf<'prepared'>): readonly TaskEffect[] {
@@ -578,50 +558,26 @@ export class WorkerTasks {
   /** The one place that writes an entry, so that the counts are right. */
   #set(taskId: TaskId, entry: Entry): void {
     const before = this.#entries.get(taskId)
-    if (before !== undefined) this.#count(before, -1)
+    if (before !== undefined) this.#occupancy.count(before, -1)
     else {
       const ledgerId = ledgerOf(taskId)
       this.#held.set(ledgerId, (this.#held.get(ledgerId) ?? 0) + 1)
     }
     this.#entries.set(taskId, entry)
-    this.#count(entry, 1)
+    this.#occupancy.count(entry, 1)
   }
 
   #remove(taskId: TaskId): void {
     const before = this.#entries.get(taskId)
     if (before === undefined) return
-    this.#count(before, -1)
+    this.#occupancy.count(before, -1)
     this.#entries.delete(taskId)
     const ledgerId = ledgerOf(taskId)
     const left = (this.#held.get(ledgerId) ?? 1) - 1
     if (left === 0) this.#held.delete(ledgerId)
     else this.#held.set(ledgerId, left)
   }
-
-  #count(entry: Entry, sign: 1 | -1): void {
-    if (entry.kind === 'pending') {
-      this.#pending += sign
-      return
-    }
-    if (entry.kind === 'finished') {
-      this.#finished += sign
-      return
-    }
-    if (entry.kind === 'ending' && entry.next !== undefined) this.#pending += sign
-    const { requires } = entry.task
-    this.#occupied += sign
-    this.#usedCores += sign * coresOf(entry.task)
-    if (requires === undefined) return
-    this.#usedMemoryBytes += sign * (requires.memory ?? 0)
-    for (const [name, amount] of Object.entries(requires.resources ?? {})) {
-      this.#usedResources.set(name, (this.#usedResources.get(name) ?? 0) + sign * amount)
-    }
-  }
 }
-
-/** Cores that a task takes. `noop:` runs nothing. */
-const coresOf = ({ job_addr: job, requires }: Assignment): number =>
-  requires?.cores ?? (job.startsWith('noop:') ? 0 : 1)
 
 /** Says (again) that a task runs: its manager may not know, or not under this number. */
 const startedReport = (entry: Entry): readonly TaskEffect[] => {

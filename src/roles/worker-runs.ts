@@ -30,6 +30,8 @@ export interface Slot {
   readers: number
   lastReadMs: number
   watch: Cancel | undefined
+  /** Its output is kept under the cap, not held for a reader. */
+  isCapture: boolean
 }
 
 export interface RunsPorts {
@@ -44,6 +46,8 @@ export interface RunsPorts {
   readonly attemptOf: (taskId: TaskId) => number | undefined
 }
 
+/** What is held of a `stream` at most, both descriptors together. */
+const STREAM_BYTES = 2 * 1024 * 1024
 const NOOP: PreparedJob = { program: '', leading: [] }
 const NOOP_RESULT: TaskResult = { run_ms: 0, exit_code: 0 }
 const NOOP_END = { exitCode: 0 }
@@ -78,6 +82,7 @@ export class WorkerRuns {
       readers: 0,
       lastReadMs: 0,
       watch: undefined,
+      isCapture: task.output !== 'stream',
     }
     this.#slots.set(taskId, slot)
     if (isNoop) {
@@ -131,7 +136,7 @@ export class WorkerRuns {
     const { clock, config } = this.#ports
     slot.watch = clock.after(afterMs, () => {
       const idleMs = slot.readers > 0 ? 0 : clock.now() - slot.lastReadMs
-      if (idleMs >= config.unreadStreamMs) slot.program?.detach()
+      if (idleMs >= config.unreadStreamMs) this.#detach(slot)
       else this.#watch(slot, config.unreadStreamMs - idleMs)
     })
   }
@@ -141,6 +146,11 @@ export class WorkerRuns {
     if (slot?.run !== run) return
     slot.program?.kill(signal)
     // A paused reader must not keep what is being ended from ending.
+    this.#detach(slot)
+  }
+
+  #detach(slot: Slot): void {
+    slot.isCapture = true
     slot.program?.detach()
   }
 
@@ -238,9 +248,10 @@ export class WorkerRuns {
     }
     const stdout = captured(1)
     const stderr = captured(2)
-    const keptBytes =
-      end.stdout.size - end.stdout.lost + end.stderr.size - end.stderr.lost
-    slot.left = { bytes: keptBytes, refs }
+    const size = end.stdout.size - end.stdout.lost + end.stderr.size - end.stderr.lost
+    // A stream's size counts what its reader has taken long ago.
+    const bytes = slot.isCapture ? size : Math.min(size, STREAM_BYTES)
+    slot.left = { bytes, refs }
     const result: TaskResult = {
       run_ms: Math.max(0, Math.round(end.runMs)),
       ...(end.exitCode === undefined ? {} : { exit_code: end.exitCode }),
