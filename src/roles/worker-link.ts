@@ -12,6 +12,7 @@ import type {
   TaskAttempt,
 } from '../../protocol/index.ts'
 import { INVENTORY_PAGE } from '../../protocol/index.ts'
+import { attachment, isFromManager, servedLedger, step } from '../machines/attachment.ts'
 import type {
   Attachment,
   AttachmentEffect,
@@ -19,8 +20,7 @@ import type {
   Grant,
   Manager,
   TimerName,
-} from '../machines/attachment.ts'
-import { attachment, isFromManager, servedLedger, step } from '../machines/attachment.ts'
+} from '../machines/attachment-state.ts'
 import type { Cancel, Clock, Log, Mesh, Peer, Random } from '../ports.ts'
 import type { WorkerConfig } from './worker-config.ts'
 import type { Target } from './worker-delivery.ts'

@@ -2,6 +2,7 @@
 
 import fc from 'fast-check'
 import t from 'tap'
+import { attachment, isFromManager, step } from '../../src/machines/attachment.ts'
 import type {
   Attachment,
   AttachmentEffect,
@@ -9,8 +10,7 @@ import type {
   Facts,
   Grant,
   Manager,
-} from '../../src/machines/attachment.ts'
-import { attachment, isFromManager, step } from '../../src/machines/attachment.ts'
+} from '../../src/machines/attachment-state.ts'
 
 const A: Manager = { connection: 1, nodeId: 'a', bootId: 'a1', ledgerId: 'ledger-a' }
 const A2: Manager = { ...A, connection: 2 }
