@@ -3,16 +3,7 @@
 // back. Everything it knows of time and chance comes through ports, so that a simulator
 // drives it unchanged.
 
-import type {
-  Assignment,
-  Handlers,
-  LedgerId,
-  RequestOf,
-  Respond,
-  TaskAttempt,
-  TaskId,
-} from '../../protocol/index.ts'
-import { refusal } from '../machines/admission.ts'
+import type { Handlers, LedgerId, TaskAttempt, TaskId } from '../../protocol/index.ts'
 import type { TaskEffect, TaskEvent } from '../machines/worker-task.ts'
 import { ledgerOf } from '../machines/worker-task.ts'
 import { WorkerTasks } from '../machines/worker-tasks.ts'
@@ -32,6 +23,7 @@ import type { WorkerConfig } from './worker-config.ts'
 import { checkWorkerConfig } from './worker-config.ts'
 import { WorkerDelivery } from './worker-delivery.ts'
 import { specsOf, WorkerLink } from './worker-link.ts'
+import { WorkerOrders } from './worker-orders.ts'
 import { WorkerRuns } from './worker-runs.ts'
 import { WorkerSettlement } from './worker-settlement.ts'
 import { WorkerStreams } from './worker-streams.ts'
@@ -59,8 +51,6 @@ export interface WorkerStatus {
   readonly manager: string | undefined
 }
 
-/** How long a full worker asks to be left alone. */
-const BUSY_RETRY_MS = 200
 /** A start or a task that could not be recorded is tried again. */
 const RECORD_RETRY_MS = 1000
 /** Beyond the ladder's own grace, until a killed group must be gone. */
@@ -78,10 +68,9 @@ export class Worker {
   readonly #delivery: WorkerDelivery
   readonly #link: WorkerLink
   readonly #settlement: WorkerSettlement
+  readonly #orders: WorkerOrders
   readonly #effects: TaskEffect[] = []
   #isPerforming = false
-  /** Aborts that wait until the process groups of their tasks are gone. */
-  readonly #aborts = new Map<TaskId, Set<() => void>>()
   /** Waits of `drain`. */
   readonly #watchers = new Set<() => void>()
   readonly #timers = new Set<Cancel>()
@@ -140,6 +129,13 @@ export class Worker {
         return isConnected && served !== undefined && served !== ledgerId
       },
       drop: (tasks) => this.#drop(tasks),
+    })
+    this.#orders = new WorkerOrders({
+      ...ports,
+      tasks: this.#tasks,
+      link: this.#link,
+      perform: (effects) => this.#enqueue(effects),
+      isClosed: () => this.#isClosed,
     })
     this.handlers = this.#makeHandlers()
   }
@@ -320,7 +316,7 @@ export class Worker {
         return
       case 'gone':
         this.#runs.gone(effect.taskId, effect.run, effect.isSilent)
-        this.#settleAborts(effect.taskId)
+        this.#orders.gone(effect.taskId)
         this.#streams.changed(effect.taskId)
         return
       case 'dropped':
@@ -398,14 +394,14 @@ export class Worker {
         const { freeSlots: free_slots, running } = this.#tasks
         respond('ManagerPong', { rel, free_slots, running })
       },
-      TasksExecute: (body, respond, from) => this.#onExecute(body, respond, from),
+      TasksExecute: (body, respond, from) => this.#orders.execute(body, respond, from),
       TasksPing: ({ rel, tasks }, respond, from) => {
         if (!this.#link.isFromManager(from, rel)) return respond('NotMine', {})
         respond('TasksPong', {
           tasks_status: tasks.map((id) => [id, this.#tasks.status(id)]),
         })
       },
-      TasksAbord: (body, respond, from) => this.#onAbort(body, respond, from),
+      TasksAbord: (body, respond, from) => this.#orders.abort(body, respond, from),
       TaskStarted: (_body, respond) => respond('NotMine', {}),
       TaskError: (_body, respond) => respond('NotMine', {}),
       TaskCompleted: (_body, respond) => respond('NotMine', {}),
@@ -437,94 +433,6 @@ export class Worker {
     return at !== undefined && this.#link.ownsLedger(peer, ledgerOf(at.taskId))
   }
 
-  #onExecute(
-    { rel, epoch, boot, tasks }: RequestOf<'TasksExecute'>,
-    respond: Respond<'TasksExecute'>,
-    from: Peer,
-  ): void {
-    const isMine =
-      this.#link.isFromManager(from, rel) &&
-      this.#link.isCurrentEpoch(epoch) &&
-      boot === this.#ports.config.bootId
-    if (!isMine) {
-      respond('NotMine', {})
-      return
-    }
-    const { outbox, clock } = this.#ports
-    const refused: Refusal[] = []
-    const accepted: Assignment[] = []
-    for (const task of tasks) {
-      const reason = this.#take(task)
-      if (reason === undefined) accepted.push(task)
-      else refused.push(refusalOf(task.task_id, reason))
-    }
-    outbox.sync((isDurable) => {
-      if (this.#isClosed) return
-      const nowMs = clock.now()
-      if (!isDurable) {
-        // What cannot be recorded was not accepted: elsewhere there may be room.
-        this.#apply({ kind: 'unpersisted', tasks: accepted })
-        for (const { task_id } of accepted) refused.push(refusalOf(task_id, 'busy'))
-      }
-      if (refused.length === 0) respond('Ack', {})
-      else respond('TasksRefused', { refused })
-      if (isDurable) this.#apply({ kind: 'persisted', tasks: accepted, nowMs })
-    })
-  }
-
-  /** Takes one task, or says why not. */
-  #take(task: Assignment): Refusal['reason'] | undefined {
-    const { config, clock } = this.#ports
-    if (ledgerOf(task.task_id) !== this.#link.served) return 'invalid'
-    const nowMs = clock.now()
-    // What is known already was admitted already.
-    const reason =
-      this.#tasks.get(task.task_id) === undefined ? refusal(task, config) : undefined
-    if (reason !== undefined) return reason
-    const effects = this.#tasks.apply({ kind: 'execute', task, nowMs })
-    const [first] = effects
-    if (first?.kind === 'refuse') return first.reason
-    this.#enqueue(effects)
-    return undefined
-  }
-
-  /** Answers when every process group that was meant is gone. */
-  #onAbort(
-    { rel, tasks }: RequestOf<'TasksAbord'>,
-    respond: Respond<'TasksAbord'>,
-    from: Peer,
-  ): void {
-    if (!this.#link.isFromManager(from, rel)) {
-      respond('NotMine', {})
-      return
-    }
-    const nowMs = this.#ports.clock.now()
-    let open = 1
-    const gone = (): void => {
-      open -= 1
-      if (open === 0 && !this.#isClosed) respond('Ack', {})
-    }
-    for (const one of tasks) {
-      const taskId = typeof one === 'string' ? one : one.task_id
-      const attempt = typeof one === 'string' ? undefined : one.attempt
-      this.#apply({ kind: 'abort', taskId, attempt, nowMs })
-      const entry = this.#tasks.get(taskId)
-      if (entry?.kind !== 'ending' || entry.task.attempt > (attempt ?? Infinity)) continue
-      const waiting = this.#aborts.get(taskId) ?? new Set()
-      if (waiting.has(gone)) continue // named twice
-      open += 1
-      this.#aborts.set(taskId, waiting.add(gone))
-    }
-    gone()
-  }
-
-  #settleAborts(taskId: TaskId): void {
-    const waiting = this.#aborts.get(taskId)
-    if (waiting === undefined) return
-    this.#aborts.delete(taskId)
-    for (const gone of waiting) gone()
-  }
-
   /** Resolves when the claim is true, after `ms` at most, or when closed. */
   #until(isTrue: () => boolean, ms: number): Promise<void> {
     return new Promise((resolve) => {
@@ -542,14 +450,3 @@ export class Worker {
     })
   }
 }
-
-type Refusal = {
-  readonly task_id: TaskId
-  readonly reason: NonNullable<ReturnType<typeof refusal>>
-  readonly retry_after_ms?: number
-}
-
-const refusalOf = (task_id: TaskId, reason: Refusal['reason']): Refusal =>
-  reason === 'busy'
-    ? { task_id, reason, retry_after_ms: BUSY_RETRY_MS }
-    : { task_id, reason }

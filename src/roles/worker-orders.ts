@@ -1,0 +1,141 @@
+// Worker orders: what the manager tells its worker to do and to stop. A task is judged by
+// what it says and by what is known of it; an abort is answered when it is done.
+
+import type { Assignment, RequestOf, Respond, TaskId } from '../../protocol/index.ts'
+import { refusal } from '../machines/admission.ts'
+import type { TaskEffect, TaskEvent } from '../machines/worker-task.ts'
+import { ledgerOf } from '../machines/worker-task.ts'
+import type { WorkerTasks } from '../machines/worker-tasks.ts'
+import type { Clock, Outbox, Peer } from '../ports.ts'
+import type { WorkerConfig } from './worker-config.ts'
+import type { WorkerLink } from './worker-link.ts'
+
+export interface OrdersPorts {
+  readonly clock: Clock
+  readonly outbox: Outbox
+  readonly config: WorkerConfig
+  readonly tasks: WorkerTasks
+  readonly link: WorkerLink
+  readonly perform: (effects: readonly TaskEffect[]) => void
+  readonly isClosed: () => boolean
+}
+
+/** How long a full worker asks to be left alone. */
+const BUSY_RETRY_MS = 200
+
+export class WorkerOrders {
+  readonly #ports: OrdersPorts
+  /** Aborts that wait until the process groups of their tasks are gone. */
+  readonly #aborts = new Map<TaskId, Set<() => void>>()
+
+  constructor(ports: OrdersPorts) {
+    this.#ports = ports
+  }
+
+  /** Takes tasks, one by one; answered when what was accepted is on record. */
+  execute(
+    { rel, epoch, boot, tasks }: RequestOf<'TasksExecute'>,
+    respond: Respond<'TasksExecute'>,
+    from: Peer,
+  ): void {
+    const isMine =
+      this.#ports.link.isFromManager(from, rel) &&
+      this.#ports.link.isCurrentEpoch(epoch) &&
+      boot === this.#ports.config.bootId
+    if (!isMine) {
+      respond('NotMine', {})
+      return
+    }
+    const { outbox, clock } = this.#ports
+    const refused: Refusal[] = []
+    const accepted: Assignment[] = []
+    for (const task of tasks) {
+      const reason = this.#take(task)
+      if (reason === undefined) accepted.push(task)
+      else refused.push(refusalOf(task.task_id, reason))
+    }
+    outbox.sync((isDurable) => {
+      if (this.#ports.isClosed()) return
+      const nowMs = clock.now()
+      if (!isDurable) {
+        // What cannot be recorded was not accepted: elsewhere there may be room.
+        this.#apply({ kind: 'unpersisted', tasks: accepted })
+        for (const { task_id } of accepted) refused.push(refusalOf(task_id, 'busy'))
+      }
+      if (refused.length === 0) respond('Ack', {})
+      else respond('TasksRefused', { refused })
+      if (isDurable) this.#apply({ kind: 'persisted', tasks: accepted, nowMs })
+    })
+  }
+
+  /** Takes one task, or says why not. */
+  #take(task: Assignment): Refusal['reason'] | undefined {
+    const { config, clock } = this.#ports
+    if (ledgerOf(task.task_id) !== this.#ports.link.served) return 'invalid'
+    const nowMs = clock.now()
+    // What is known already was admitted already.
+    const reason =
+      this.#ports.tasks.get(task.task_id) === undefined
+        ? refusal(task, config)
+        : undefined
+    if (reason !== undefined) return reason
+    const effects = this.#ports.tasks.apply({ kind: 'execute', task, nowMs })
+    const [first] = effects
+    if (first?.kind === 'refuse') return first.reason
+    this.#ports.perform(effects)
+    return undefined
+  }
+
+  /** Answers when every process group that was meant is gone. */
+  abort(
+    { rel, tasks }: RequestOf<'TasksAbord'>,
+    respond: Respond<'TasksAbord'>,
+    from: Peer,
+  ): void {
+    if (!this.#ports.link.isFromManager(from, rel)) {
+      respond('NotMine', {})
+      return
+    }
+    const nowMs = this.#ports.clock.now()
+    let open = 1
+    const gone = (): void => {
+      open -= 1
+      if (open === 0 && !this.#ports.isClosed()) respond('Ack', {})
+    }
+    for (const one of tasks) {
+      const taskId = typeof one === 'string' ? one : one.task_id
+      const attempt = typeof one === 'string' ? undefined : one.attempt
+      this.#apply({ kind: 'abort', taskId, attempt, nowMs })
+      const entry = this.#ports.tasks.get(taskId)
+      if (entry?.kind !== 'ending' || entry.task.attempt > (attempt ?? Infinity)) continue
+      const waiting = this.#aborts.get(taskId) ?? new Set()
+      if (waiting.has(gone)) continue // named twice
+      open += 1
+      this.#aborts.set(taskId, waiting.add(gone))
+    }
+    gone()
+  }
+
+  /** A process group is gone, or a slot free. */
+  gone(taskId: TaskId): void {
+    const waiting = this.#aborts.get(taskId)
+    if (waiting === undefined) return
+    this.#aborts.delete(taskId)
+    for (const gone of waiting) gone()
+  }
+
+  #apply(event: TaskEvent): void {
+    this.#ports.perform(this.#ports.tasks.apply(event))
+  }
+}
+
+type Refusal = {
+  readonly task_id: TaskId
+  readonly reason: NonNullable<ReturnType<typeof refusal>>
+  readonly retry_after_ms?: number
+}
+
+const refusalOf = (task_id: TaskId, reason: Refusal['reason']): Refusal =>
+  reason === 'busy'
+    ? { task_id, reason, retry_after_ms: BUSY_RETRY_MS }
+    : { task_id, reason }
