@@ -89,9 +89,13 @@ const compare = async (runner: Runner, what: string): Promise<void> => {
   const bare = bareProcess()
   const rates: [number, number][] = []
   const delay = monitorEventLoopDelay({ resolution: 1 })
+  // What the machine alone does to an idle event loop while the bare loop runs.
+  const idle = monitorEventLoopDelay({ resolution: 1 })
   let cpu = 0
   for (let i = 0; i < rounds; i += 1) {
+    idle.enable()
     const bareRate = await bare.run()
+    idle.disable()
     const from = process.cpuUsage()
     delay.enable()
     const ours = await rate(starts, parallel, throughRunner(runner))
@@ -106,7 +110,8 @@ const compare = async (runner: Runner, what: string): Promise<void> => {
     `${what}: ${round(median(rates.map(([ours]) => ours)), 0)}/s, bare spawn ` +
       `${round(median(rates.map(([, theirs]) => theirs)), 0)}/s, ratio ${round(ratio)}; ` +
       `node ${round(cpu / starts / rounds, 3)} CPU ms a start, ` +
-      `loop delay p99 ${round(delay.percentile(99) / 1e6)} ms`,
+      `loop delay p99 ${round(delay.percentile(99) / 1e6)} ms ` +
+      `(idle beside the bare loop ${round(idle.percentile(99) / 1e6)} ms)`,
   )
 }
 
