@@ -62,6 +62,7 @@ class Batch implements BatchRun {
   /** Handed to pagesOf, counted before their page is recorded. */
   #taken = 0
   #isComplete = false
+  #failure: { readonly error: unknown } | undefined
   readonly #submission: Promise<unknown>
 
   constructor(link: Link, tasks: Tasks, options: RunAllOptions) {
@@ -81,7 +82,13 @@ class Batch implements BatchRun {
     this.#submission = submitAll(
       link,
       this.#counted(tasks),
-      { key, batch, signal: this.#stop.signal, gate: () => this.#room() },
+      {
+        key,
+        batch,
+        signal: this.#stop.signal,
+        gate: () => this.#room(),
+        onFailure: (error) => this.#fail(error),
+      },
       (page) => {
         for (const [at, id] of page.taskIds.entries())
           this.#indexes.set(id, page.first + at)
@@ -103,6 +110,13 @@ class Batch implements BatchRun {
       failed: this.#failed,
       running: this.#running,
     }
+  }
+
+  #fail(error: unknown): void {
+    // A page that a cancellation cut short is no failure.
+    if (this.#stop.signal.aborted) return
+    this.#failure = { error }
+    this.#end.abort()
   }
 
   async cancel(): Promise<void> {
@@ -132,6 +146,9 @@ class Batch implements BatchRun {
         else await this.#stirred(() => this.#isComplete || this.#done < this.#submitted)
       }
       if (!this.#stop.signal.aborted || this.#end.signal.aborted) await this.#submission
+    } catch (error) {
+      // The first cause, not the ending that followed from it.
+      throw this.#failure === undefined ? error : this.#failure.error
     } finally {
       this.#end.abort()
     }

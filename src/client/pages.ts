@@ -32,12 +32,12 @@ async function* pagesAsTheyCome(
   const pager = new Pager()
   const source = tasks[Symbol.asyncIterator]()
   try {
-    let next = source.next()
+    let next = observed(source.next())
     for (;;) {
       if (!pager.isEmpty && !(await settlesSoon(next))) yield pager.take()
       const { done, value } = await next
       if (done === true) break
-      next = source.next()
+      next = observed(source.next())
       const full = pager.add(value)
       if (full !== undefined) yield full
     }
@@ -45,6 +45,12 @@ async function* pagesAsTheyCome(
     void source.return?.()
   }
   if (!pager.isEmpty) yield pager.take()
+}
+
+/** A failure that comes while nobody looks is met by the await that comes later, or by none. */
+const observed = <A>(promise: Promise<A>): Promise<A> => {
+  promise.catch(() => undefined)
+  return promise
 }
 
 class Pager {

@@ -84,6 +84,8 @@ export interface SubmitAllOptions {
   readonly signal?: AbortSignal | undefined
   /** Awaited before each page: keeps a submission from running far ahead of the work. */
   readonly gate?: (() => Promise<void> | undefined) | undefined
+  /** Told at once of a page that failed, while the source may be silent for long. */
+  readonly onFailure?: ((error: unknown) => void) | undefined
 }
 
 /** Hands in all tasks; calls `onPage` as pages are recorded, in any order. */
@@ -116,6 +118,7 @@ export const submitAll = async (
       (error: unknown) => {
         underWay.delete(sending)
         failure ??= { error }
+        options.onFailure?.(error)
       },
     )
     underWay.add(sending)

@@ -191,6 +191,23 @@ t.test('a failing source fails the batch', async (t) => {
   )
 })
 
+t.test('a refused page fails the batch though its source is silent', async (t) => {
+  const manager = new FakeManager()
+  await using client = manager.client()
+  manager.intercept = (kind) =>
+    kind === 'TasksSubmit'
+      ? { kind: 'Refused', body: { reason: 'conflict', message: 'no' } }
+      : undefined
+  const silent = (async function* () {
+    yield task('exec:true')
+    await new Promise(() => undefined)
+  })()
+  const reading = (async () => {
+    for await (const _ of client.runAll(silent));
+  })()
+  t.equal(await failureOf(reading), 'rejected')
+})
+
 t.test('a lost connection is regained and nothing is missed or repeated', async (t) => {
   const manager = new FakeManager()
   await using client = manager.client()
