@@ -1,7 +1,7 @@
 // Connecting: where a mesh's manager is, and a client on a connection to it. Looked for in
 // this order: the given address alone; else the managers that left their address in the
-// state directory; else those that announce themselves. TLS or the mesh's secret decides
-// who is let in, never the place where an address was found.
+// state directory; else those that announce themselves. The mesh's secret decides who is
+// let in, never the place where an address was found.
 
 import { randomBytes } from 'node:crypto'
 import type { Either } from 'fp-ts/lib/Either.js'
@@ -25,8 +25,8 @@ export interface ConnectOptions extends LinkOptions {
   readonly state?: string
   /** A manager's address (`ws://127.0.0.1:4000`) instead of looking for one. */
   readonly at?: string
-  /** Looks for announced managers too (default true; takes up to 3 s where there is none). */
-  readonly discover?: boolean
+  /** Listens for announced managers too, this long (default 1,500); 0: it does not. */
+  readonly discoverMs?: number
   readonly log?: Log
   readonly signal?: AbortSignal
 }
@@ -79,19 +79,37 @@ const dialManager = async (
 ): Promise<Either<ClientFailure, Connection>> => {
   const { options, state } = search
   if (options.at !== undefined)
-    return E.mapLeft((failure: DialFailure | ClientFailure) =>
-      'url' in failure ? dialFailure(failure) : failure,
-    )(await dialOne(search, options.at))
+    return E.mapLeft(anyFailure)(await dialOne(search, options.at))
   const looked = [`in ${state.directory}`]
   let refusal: ClientFailure | undefined
   for (const { url, role } of listAddresses(state.directory)) {
     if (role !== 'manager') continue
     const dialled = await dialOne(search, url)
     if (E.isRight(dialled)) return dialled
-    if ('url' in dialled.left && dialled.left.kind !== 'refused') looked.push(`at ${url}`)
-    else refusal ??= 'url' in dialled.left ? dialFailure(dialled.left) : dialled.left
+    const failure = anyFailure(dialled.left)
+    if (failure.kind === 'no-mesh') looked.push(`at ${url}`)
+    else refusal ??= failure
   }
-  return E.left(refusal ?? { kind: 'no-mesh', looked })
+  if (refusal !== undefined) return E.left(refusal)
+  return await dialAnnounced(search, looked)
+}
+
+/** Announcements on a network that loses some are repeated within this. */
+const DISCOVER_MS = 1_500
+
+const dialAnnounced = async (
+  search: Search,
+  looked: readonly string[],
+): Promise<Either<ClientFailure, Connection>> => {
+  const { options, state, self, signal } = search
+  const { discoverMs: limitMs = DISCOVER_MS } = options
+  if (limitMs === 0) return E.left({ kind: 'no-mesh', looked })
+  // Loaded here: whoever finds the mesh in the state directory pays nothing for it.
+  const { discoverManager } = await import('./discover.ts')
+  const url = await discoverManager({ meshId: state.meshId, self, limitMs, signal })
+  if (url === undefined)
+    return E.left({ kind: 'no-mesh', looked: [...looked, 'by mDNS'] })
+  return E.mapLeft(anyFailure)(await dialOne(search, url))
 }
 
 const dialOne = async (
@@ -118,6 +136,9 @@ const dialOne = async (
   })
 }
 
+const anyFailure = (failure: DialFailure | ClientFailure): ClientFailure =>
+  'url' in failure ? dialFailure(failure) : failure
+
 const dialFailure = (failure: DialFailure): ClientFailure => {
   switch (failure.kind) {
     case 'aborted':
@@ -131,7 +152,7 @@ const dialFailure = (failure: DialFailure): ClientFailure => {
         kind: 'refused',
         address: failure.url,
         reason: failure.reason,
-        remedy: 'see which mesh this is with --state',
+        remedy: "give a manager's address, and its mesh's state directory with --state",
       }
   }
 }

@@ -1,0 +1,56 @@
+// Discovering: managers of a mesh that announce themselves on the network, for a client
+// whose state directory knows of none. What is heard is a hint: the dial proves it.
+
+import type { Introduction } from '../../protocol/index.ts'
+import { systemClock } from '../clock.ts'
+import { startMdns } from '../discovery/mdns.ts'
+import type { Log } from '../ports.ts'
+
+export interface DiscoverOptions {
+  readonly meshId: string
+  readonly self: Introduction
+  readonly limitMs: number
+  readonly signal?: AbortSignal | undefined
+  /** The mDNS service type; tests use one of their own. */
+  readonly service?: string
+}
+
+/** The address of the first manager heard; undefined if none within the limit. Never rejects. */
+export const discoverManager = async (
+  options: DiscoverOptions,
+): Promise<string | undefined> => {
+  const { meshId, self, limitMs, signal, service } = options
+  let hear: (url: string | undefined) => void = () => undefined
+  const heard = new Promise<string | undefined>((resolve) => {
+    hear = resolve
+  })
+  const silence = () => hear(undefined)
+  const timer = setTimeout(silence, limitMs)
+  signal?.addEventListener('abort', silence)
+  const mdns = await startMdns({
+    ...(service !== undefined && { service }),
+    meshId,
+    nodeId: self.node_id,
+    role: self.node_type,
+    hostName: self.host_name,
+    port: undefined, // it listens to others and announces nothing
+    clock: systemClock,
+    log: silent,
+    onFound: (found) => {
+      if (found.meshId === meshId && found.role === 'manager')
+        hear(`ws://${found.address}:${found.port}`)
+    },
+  })
+  try {
+    if (signal?.aborted) silence()
+    return await heard
+  } finally {
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', silence)
+    await mdns.close()
+  }
+}
+
+const nothing = () => undefined
+/** That an interface cannot multicast is no news to who asks for a mesh. */
+const silent: Log = { info: nothing, warn: nothing, error: nothing, debug: nothing }
