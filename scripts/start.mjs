@@ -5,7 +5,7 @@
 //   npm start                          the files of node_modules/typescript/lib
 //   npm start -- FILE...               your own files
 
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -52,7 +52,8 @@ const withoutMesh = async (files) => {
 }
 
 const manyhands = (state, args, options = {}) =>
-  execa(process.execPath, [binary, ...args, '--state', state], {
+  // Right after the verb: behind `--` it would be the program's.
+  execa(process.execPath, [binary, args[0], '--state', state, ...args.slice(1)], {
     stderr: 'inherit',
     stdin: 'ignore',
     ...options,
@@ -81,7 +82,10 @@ const withMesh = async (state, files) => {
 const isAlive = (pid) => {
   try {
     process.kill(pid, 0)
-    return true
+    // Ended and not yet collected by a lazy init is gone too (Linux).
+    if (!existsSync('/proc/self/stat')) return true
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    return !stat.slice(stat.lastIndexOf(')') + 2).startsWith('Z')
   } catch {
     return false
   }
