@@ -77,6 +77,8 @@ const whatOf = (ids: ReadonlySet<string>): string => {
 
 /** An answer with at least so many outcomes left more behind, or will soon. */
 const FULL = 64
+/** Too short to be seen, long enough to gather what several workers end meanwhile. */
+const JOIN_MS = 20
 
 /**
  * Reads of a busy batch's log that would follow each other closer than this are joined: a
@@ -87,4 +89,4 @@ export const joinReads = (
   page: DonePage,
   signal: AbortSignal,
 ): Promise<void> | undefined =>
-  page.open > 16 && page.done.length < FULL ? pause(8, signal) : undefined
+  page.open > 16 && page.done.length < FULL ? pause(JOIN_MS, signal) : undefined
