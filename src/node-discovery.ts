@@ -95,6 +95,8 @@ export class NodeDiscovery {
       clock,
       log,
       onFound: (found) => this.#found(found),
+      // A manager is found; a worker seeks until it has one.
+      isSeeking: () => this.#seeks.length > 0 && !this.#hasManager,
     })
     if (this.#isClosed) return mdns
     if (mdns.interfaces.length === 0)

@@ -20,8 +20,10 @@ import type { Cancel, Clock, Log } from '../ports.ts'
 /** The service type: `_manyhands._tcp`. */
 export const SERVICE = 'manyhands'
 
-/** Asked again after these pauses, then after the last one for ever. */
+/** Who seeks asks again after these pauses, then after the last one for ever. */
 const PAUSES_MS = [250, 500, 1000, 2000, 4000, 8000, 15_000, 30_000, 60_000]
+/** Who does not seek looks this often whether it does again; nothing is sent for that. */
+const CONTENT_PAUSE_MS = 2000
 /** More services than a mesh has nodes: somebody floods the network. */
 const MAX_SERVICES = 2048
 
@@ -49,6 +51,11 @@ export interface MdnsOptions {
   readonly log: Log
   /** May be called again and again for the same node. */
   readonly onFound: (found: Found) => void
+  /**
+   * Asks the network only while this is true (default: always). Every question is answered
+   * by every node: whoever has found what it needs keeps silent.
+   */
+  readonly isSeeking?: () => boolean
   /** IPv4 addresses of the interfaces; default: those of the machine, loopback too. */
   readonly interfaces?: () => readonly string[]
 }
@@ -136,11 +143,16 @@ class MdnsDiscovery implements Mdns {
   }
 
   #askLater(): void {
-    const pauseMs = PAUSES_MS[Math.min(this.#pauses, PAUSES_MS.length - 1)] ?? 0
-    this.#pauses += 1
-    this.#cancel = this.#options.clock.after(pauseMs, () => {
+    const { isSeeking = () => true, clock } = this.#options
+    if (!isSeeking()) this.#pauses = 0
+    const last = PAUSES_MS.length - 1
+    const pauseMs = isSeeking()
+      ? PAUSES_MS[Math.min(this.#pauses++, last)]
+      : CONTENT_PAUSE_MS
+    this.#cancel = clock.after(pauseMs ?? CONTENT_PAUSE_MS, () => {
       this.#followInterfaces()
-      for (const ear of this.#ears.values()) if (!ear.isBroken) ear.browser.update()
+      if (isSeeking())
+        for (const ear of this.#ears.values()) if (!ear.isBroken) ear.browser.update()
       this.#askLater()
     })
   }
