@@ -61,6 +61,19 @@ t.test('a node that comes back at another port is heard again', { skip }, async 
 })
 
 t.test(
+  'who seeks nothing is found all the same, and hears others',
+  { skip },
+  async (t) => {
+    const service = `mh-${id(4)}`
+    const content = await begin(t, service, { isSeeking: () => false })
+    const seeking = await begin(t, service)
+    await seeking.found.when(({ nodeId }) => nodeId === content.nodeId)
+    const heard = await content.found.when(({ nodeId }) => nodeId === seeking.nodeId)
+    t.equal(heard.nodeId, seeking.nodeId)
+  },
+)
+
+t.test(
   'no interface at all: it says so by having none, and nothing throws',
   async (t) => {
     const { mdns } = await begin(t, `mh-${id(4)}`, { interfaces: () => [] })
