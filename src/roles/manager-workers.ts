@@ -37,6 +37,8 @@ export interface Entry {
 const MAX_INVENTORY = 200_000
 /** A timer this late means that this process was stopped, not that its workers are gone. */
 const LATE_MS = 1_000
+/** How often a lost worker's port is looked at, at most. */
+const PROBES = 10
 /** Nodes that are remembered before those that are gone are cleared away. */
 const MAX_ENTRIES = 1_000
 
@@ -324,19 +326,24 @@ export class ManagerWorkers {
     }
   }
 
-  /** Is its process gone? Its port refuses twice, a moment apart: then nobody will be back. */
+  /**
+   * Is its process gone? Its port refuses twice in a row, a moment apart: then nobody will
+   * be back. A dying process may lose its connections before its port, so a port that still
+   * accepts is looked at again, for as long as a second.
+   */
   #probe(entry: Entry, peer: Peer): void {
     const port = peer.introduction.listen_port
     if (port === undefined) return
     const { mesh, clock } = this.#kernel.deps
+    const { probeGapMs } = this.#kernel.config
     const mine = entry.losses
-    const dial = async (left: number): Promise<void> => {
+    const dial = async (left: number, refusals: number): Promise<void> => {
       const isRefused = await mesh.isRefused(peer.remoteAddress, port)
-      if (!isRefused || entry.losses !== mine) return
-      if (left === 0) return this.#step(entry, { kind: 'refused' })
-      clock.after(this.#kernel.config.probeGapMs, () => void dial(left - 1))
+      if (entry.losses !== mine || entry.peer !== undefined) return
+      if (isRefused && refusals === 1) return this.#step(entry, { kind: 'refused' })
+      if (left > 0) clock.after(probeGapMs, () => void dial(left - 1, isRefused ? 1 : 0))
     }
-    void dial(1)
+    void dial(PROBES - 1, 0)
   }
 
   #watchLease(entry: Entry): void {

@@ -111,6 +111,24 @@ t.test('a killed worker loses its tasks to another at once', async (t) => {
   })
 })
 
+t.test('a dying worker whose port still accepts is looked at again', async (t) => {
+  const world = createWorld()
+  const one = await world.worker('w1', { listenPort: 7001 })
+  const client = world.client('c')
+  await client.ask('TasksSubmit', { key: 'k', tasks: [exec()] })
+  t.equal(one.assigned.length, 1)
+  const two = await world.worker('w2')
+  world.net.cut('w1', 'manager')
+  await world.net.settle()
+  world.net.refused.add('127.0.0.1:7001')
+  world.clock.advance(100)
+  await world.net.settle()
+  t.equal(two.assigned.length, 0, 'one refusal is not enough')
+  world.clock.advance(100)
+  await world.net.settle()
+  t.match(two.assigned, [{ task_id: taskId(1), attempt: 2 }])
+})
+
 t.test('a cancelled task answers when its process group is gone', async (t) => {
   const world = createWorld()
   const worker = await world.worker('w1')
