@@ -1,0 +1,40 @@
+// Tasks that start no process: every message of the protocol exchanged and acknowledged,
+// one by one per task, through one manager and two workers. Yardstick: beanstalkd with two
+// consumers that reserve and delete one job at a time.
+
+import { connect } from '../src/index.ts'
+import { startMesh } from './support/mesh.ts'
+import { report } from './support/report.ts'
+import { interleave, median, ratio } from './support/rounds.ts'
+import { beanstalkdRate } from './yardsticks/beanstalkd.ts'
+
+const TASKS = 50_000
+const ROUNDS = 5
+
+const mesh = await startMesh()
+const client = await connect({ state: mesh.state })
+try {
+  const task = { job_addr: 'noop:', arguments: [], timeout_ms: 0 }
+  const noops = async (): Promise<number> => {
+    const start = performance.now()
+    let completed = 0
+    for await (const { done } of client.runAll(Array(TASKS).fill(task)))
+      if (done.state === 'completed') completed += 1
+    if (completed !== TASKS) throw new Error(`only ${completed} of ${TASKS} completed`)
+    return TASKS / ((performance.now() - start) / 1000)
+  }
+  const pairs = await interleave(ROUNDS, noops, () => beanstalkdRate(TASKS))
+  const rate = median(pairs.map((pair) => pair.subject))
+  const yardstick = median(pairs.map((pair) => pair.yardstick))
+  report({
+    what: 'noop tasks, by beanstalkd jobs',
+    value: ratio(pairs),
+    unit: 'x',
+    goal: ['>=', 1],
+    note: `${rate.toFixed(0)}/s by ${yardstick.toFixed(0)}/s`,
+  })
+  report({ what: 'noop tasks', value: rate, unit: '/s', goal: ['>=', 10_000] })
+} finally {
+  await client.close()
+  await mesh.close()
+}
