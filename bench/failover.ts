@@ -20,8 +20,8 @@ for (let round = 0; round < ROUNDS; round += 1) {
     const runs = await Promise.all(
       workers.map(() =>
         client.run({
-          job_addr: 'exec:sh',
-          arguments: ['-c', 'read line'],
+          job_addr: 'exec:cat',
+          arguments: [],
           timeout_ms: 0,
           stdin_live: true,
         }),
