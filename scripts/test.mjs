@@ -48,7 +48,8 @@ const reporters = [
 const tested = run(
   process.execPath,
   ['--test', '--test-concurrency=3', ...reporters, ...files],
-  { NODE_V8_COVERAGE: 'coverage/tmp' },
+  // Seconds for one file: twenty times what the slowest needs on a free machine.
+  { NODE_V8_COVERAGE: 'coverage/tmp', TAP_TIMEOUT: '120' },
 )
 
 const covered =

@@ -21,7 +21,7 @@ const expectedOf = (source: string): string[] => {
 const run = (file: string, stateDirectory: string) =>
   new Promise<{ code: number | null; stdout: string; stderr: string }>((resolve) => {
     const child = spawn(process.execPath, [file], {
-      env: { ...process.env, XDG_STATE_HOME: stateDirectory },
+      env: { ...process.env, XDG_STATE_HOME: stateDirectory, NODE_V8_COVERAGE: '' },
       timeout: TIME_LIMIT_MS,
       stdio: ['ignore', 'pipe', 'pipe'],
     })

@@ -54,7 +54,8 @@ export class LauncherProcess {
     // In a session of its own: a Ctrl-C at the terminal is the node's to answer.
     const child = spawn(process.execPath, [...NODE_FLAGS, options.path], {
       detached: true,
-      env: { ...options.environment },
+      // Left out, Node would hand on its own value, to the programs too.
+      env: { NODE_V8_COVERAGE: '', ...options.environment },
       cwd: '/',
       stdio: ['pipe', 'pipe', 'pipe'],
     })
