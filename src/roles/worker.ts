@@ -278,7 +278,6 @@ export class Worker {
         this.#runs.prepare(effect.task, effect.run)
         return
       case 'start':
-        this.#ports.outbox.removePending(effect.task.task_id)
         this.#recordStart(effect.task.task_id, effect.run)
         return
       case 'spawn':
@@ -326,6 +325,10 @@ export class Worker {
 
   /** Nothing is started before it is on record that it no longer waits. */
   #recordStart(taskId: TaskId, run: number): void {
+    const entry = this.#tasks.get(taskId)
+    if (entry?.kind !== 'preparing' || entry.run !== run) return // aborted meanwhile
+    // Each time: what could not be made durable may have been undone.
+    this.#ports.outbox.removePending(taskId)
     this.#ports.outbox.sync((isDurable) => {
       if (isDurable) {
         this.#apply({ kind: 'go', taskId, run, nowMs: this.#ports.clock.now() })

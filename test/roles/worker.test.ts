@@ -551,6 +551,49 @@ t.test(
   },
 )
 
+t.test('a start that is recorded at the second try is removed at both', async (t) => {
+  const removed: string[] = []
+  const { outbox, flush } = slowOutbox()
+  const watched = {
+    ...outbox,
+    removePending: (taskId: string) => void removed.push(taskId),
+  }
+  const { manager, clock, worker } = managedWorld({}, { outbox: watched })
+  manager.execute(assignment(1))
+  flush()
+  t.equal(removed.length, 1)
+  flush(false) // the disk is full: the removal may be undone
+  clock.advance(1000)
+  t.equal(removed.length, 2)
+  manager.ask('TasksAbord', {
+    rel: manager.rel,
+    tasks: [{ task_id: assignment(1).task_id, attempt: 1 }],
+  })
+  t.equal(removed.length, 3)
+  manager.execute(assignment(1, { attempt: 2 }))
+  flush(false)
+  clock.advance(1000)
+  t.equal(removed.length, 4, 'of the attempt that could not be recorded, none of the old')
+  await worker.close()
+})
+
+t.test('a full disk does not send away what runs already', async (t) => {
+  const { outbox, flush } = slowOutbox()
+  const { manager, runner, network, worker } = managedWorld({}, { outbox })
+  manager.execute(assignment(1))
+  flush()
+  flush()
+  t.equal(runner.runs.length, 1)
+  const { rel, epoch } = manager
+  const tasks = [assignment(1), assignment(2)]
+  const again = manager.ask('TasksExecute', { rel, epoch, boot: 'c'.repeat(16), tasks })
+  flush(false)
+  network.run()
+  t.match(again.answer?.body, { refused: [{ task_id: assignment(2).task_id }] })
+  t.match(worker.status, { running: 1, pending: 0 })
+  await worker.close()
+})
+
 t.test('a NotMine that comes after the new relationship is sent again', async (t) => {
   const { manager, runner, network, clock, worker } = managedWorld()
   const late: (() => void)[] = []
