@@ -58,14 +58,22 @@ export class WorkerOrders {
       if (this.#ports.isClosed()) return
       const nowMs = clock.now()
       if (!isDurable) {
-        // What cannot be recorded was not accepted: elsewhere there may be room.
+        // What cannot be recorded was not accepted: elsewhere there may be room. What was
+        // here before, and runs or has ended, is: elsewhere it would run a second time.
         this.#apply({ kind: 'unpersisted', tasks: accepted })
-        for (const { task_id } of accepted) refused.push(refusalOf(task_id, 'busy'))
+        for (const task of accepted) {
+          if (!this.#holds(task)) refused.push(refusalOf(task.task_id, 'busy'))
+        }
       }
       if (refused.length === 0) respond('Ack', {})
       else respond('TasksRefused', { refused })
       if (isDurable) this.#apply({ kind: 'persisted', tasks: accepted, nowMs })
     })
+  }
+
+  /** Is that attempt here, though nothing could be recorded of it now? */
+  #holds({ task_id: taskId, attempt }: Assignment): boolean {
+    return this.#ports.tasks.get(taskId)?.task.attempt === attempt
   }
 
   /** Takes one task, or says why not. */
