@@ -148,10 +148,17 @@ const ledgerGone = (
   const ledgers = new Map(state.ledgers)
   ledgers.delete(nodeId)
   const { phase } = state
-  if (phase.kind === 'suspect' && phase.owner === ledgerId) {
+  const isOwner =
+    (phase.kind === 'suspect' || phase.kind === 'requesting') && phase.owner === ledgerId
+  if (isOwner) {
     effects.push({ kind: 'untimer', name: 'lease' }, { kind: 'untimer', name: 'release' })
-    return { ...state, ledgers, phase: detached, tries: 0 }
+    return phase.kind === 'suspect'
+      ? { ...state, ledgers, phase: detached, tries: 0 }
+      : { ...state, ledgers, phase: { ...phase, owner: undefined, bond: undefined } }
   }
+  // To forget ends the lease too: another manager's goes on.
+  if (phase.kind === 'managed')
+    effects.push({ kind: 'lease', untilMs: phase.bond.untilMs })
   return { ...state, ledgers }
 }
 

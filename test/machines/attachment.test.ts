@@ -329,6 +329,37 @@ const rows: readonly Row[] = [
     ],
   },
   {
+    says: 'requesting for the owner of work, it is back with another ledger: free of it',
+    from: after(connectA, accepted(A, 1), { kind: 'not-mine', rel: 'r1' }, [
+      { kind: 'timer', name: 'retry' },
+      busy,
+    ]),
+    event: { kind: 'connected', manager: A_LEDGER2 },
+    phase: 'requesting',
+    effects: [
+      { kind: 'forget', ledgerId: 'ledger-a' },
+      { kind: 'untimer', name: 'lease' },
+      { kind: 'untimer', name: 'release' },
+    ],
+  },
+  {
+    says: 'managed, an earlier manager is back with another ledger: the lease goes on',
+    from: after(
+      connectA,
+      accepted(A, 1),
+      { kind: 'bye', connection: 1, rel: 'r1' },
+      { kind: 'lost', connection: 1 },
+      { kind: 'connected', manager: B },
+      accepted(B, 2),
+    ),
+    event: { kind: 'connected', manager: A_LEDGER2 },
+    phase: 'managed',
+    effects: [
+      { kind: 'forget', ledgerId: 'ledger-a' },
+      { kind: 'lease', untilMs: 15_900 },
+    ],
+  },
+  {
     says: 'suspect, a manager of another ledger: not asked',
     from: suspect,
     event: { kind: 'connected', manager: B },
@@ -421,6 +452,16 @@ for (const { says, from, event, facts, phase, effects } of rows) {
     t.same(done, effects)
   })
 }
+
+t.test('work that was forgotten binds nobody when the request fails', async (t) => {
+  const asking = after(connectA, accepted(A, 1), { kind: 'not-mine', rel: 'r1' }, [
+    { kind: 'timer', name: 'retry' },
+    busy,
+  ])
+  const [free] = step(asking, { kind: 'connected', manager: A_LEDGER2 }, busy)
+  const [lost] = step(free, { kind: 'lost', connection: A.connection }, busy)
+  t.equal(lost.phase.kind, 'detached', 'although its processes are still ending')
+})
 
 t.test('the back-off doubles up to ten seconds', async (t) => {
   let state = requesting
