@@ -29,6 +29,8 @@ export class Commits {
   #gathering: Group = { changes: [], acks: [] }
   #underWay: Group | undefined
   #isStopped = false
+  /** It ends: a full ledger is waited for no longer. */
+  #isLast = false
   readonly #idle: (() => void)[] = []
 
   constructor(ledger: Ledger, clock: Clock, events: CommitEvents) {
@@ -67,8 +69,12 @@ export class Commits {
     this.#commit(group)
   }
 
-  /** Resolves when nothing is under way or gathered. */
+  /**
+   * Resolves when nothing is under way or gathered, or the ledger has no room for it: what
+   * is not acknowledged then, its worker keeps. For the end: a full ledger is not tried again.
+   */
   async drained(): Promise<void> {
+    this.#isLast = true
     this.flush()
     if (this.#underWay === undefined || this.#isStopped) return
     await new Promise<void>((done) => this.#idle.push(done))
@@ -103,6 +109,11 @@ export class Commits {
       else rest.push(change)
     }
     group.changes = rest
+    if (this.#isLast && rest.length > 0) {
+      this.#isStopped = true
+      this.#wake()
+      return
+    }
     if (rest.length > 0) {
       this.#clock.after(FULL_AGAIN_MS, () => this.#commit(group))
       return

@@ -90,6 +90,27 @@ t.test(
   },
 )
 
+t.test(
+  'a manager with a full ledger ends all the same, and acknowledges nothing',
+  async (t) => {
+    const world = createWorld()
+    const worker = await world.worker('w1')
+    await world.client('c').ask('TasksSubmit', { key: 'k', tasks: [noop(), noop()] })
+    const [first, second] = worker.assigned
+    if (first === undefined || second === undefined) throw new Error('two are assigned')
+    world.ledger.spoil({ kind: 'full' })
+    const outcomes = [worker.complete(first), worker.complete(second)]
+    const closing = world.manager.close()
+    const unanswered = await Promise.allSettled(outcomes)
+    t.same(
+      unanswered.map(({ status }) => status),
+      ['rejected', 'rejected'],
+    )
+    world.clock.advance(1000)
+    await closing
+  },
+)
+
 t.test('a killed worker loses its tasks to another at once', async (t) => {
   const world = createWorld()
   const one = await world.worker('w1', { listenPort: 7001 })
