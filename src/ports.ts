@@ -20,15 +20,7 @@ import type {
   TaskId,
 } from '../protocol/index.ts'
 import type { AskFailure, JobFailure } from './failures.ts'
-import type { Change, RecordedTask, Submission } from './machines/changes.ts'
-
-export type {
-  Assigned,
-  Change,
-  Closed,
-  RecordedTask,
-  Submission,
-} from './machines/changes.ts'
+import type { Change, RecordedTask, Submission } from './records.ts'
 
 /** Ends a timer; calling it late or twice does nothing. */
 export type Cancel = () => void

@@ -5,15 +5,8 @@
 // nothing of it can be read before.
 
 import type { LedgerId } from '../../protocol/index.ts'
-import type {
-  Assigned,
-  Change,
-  Closed,
-  CommitResult,
-  Ledger,
-  RecordedTask,
-  Submission,
-} from '../ports.ts'
+import type { CommitResult, Ledger } from '../ports.ts'
+import type { Assigned, Change, Closed, RecordedTask, Submission } from '../records.ts'
 
 export interface MemoryLedgerOptions {
   /** 10 lower-case letters and digits, new at every start: what it held is gone. */

@@ -3,7 +3,7 @@
 // worker and batch true, and no other code changes them.
 
 import type { ErrorKind, Outcome, TaskState } from '../../protocol/index.ts'
-import type { Change, Submitted } from './changes.ts'
+import type { Change, Submitted } from '../records.ts'
 import { DueHeap } from './due-heap.ts'
 import type { ManagerConfig } from './manager-config.ts'
 import { occupy } from './placement.ts'

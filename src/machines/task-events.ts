@@ -12,7 +12,7 @@ import type {
   TaskResult,
   TaskStatus,
 } from '../../protocol/index.ts'
-import type { Change, RecordedTask, Submission, Submitted } from './changes.ts'
+import type { Change, RecordedTask, Submission, Submitted } from '../records.ts'
 import type { CancelTicket, Task, Worker } from './task-record.ts'
 
 interface At {

@@ -8,7 +8,7 @@ import type {
   TaskResult,
   TaskState,
 } from '../../protocol/index.ts'
-import type { Assigned, Change, Closed, Submission, Submitted } from './changes.ts'
+import type { Assigned, Change, Closed, Submission, Submitted } from '../records.ts'
 import type { Need } from './placement.ts'
 import type { Shape } from './task-queue.ts'
 

@@ -1,7 +1,7 @@
 // The table's side of clients: tasks come in, become durable, and are cancelled.
 
 import type { TaskRequest } from '../../protocol/index.ts'
-import type { Change, Submission, Submitted } from './changes.ts'
+import type { Change, Submission, Submitted } from '../records.ts'
 import { needOf } from './placement.ts'
 import type { TaskCore } from './task-core.ts'
 import type { TaskEvent } from './task-events.ts'

@@ -4,7 +4,7 @@
 // and a boot of its worker, and only when that boot is surely gone.
 
 import type { InventoryEntry, TaskAttempt } from '../../protocol/index.ts'
-import type { Assigned } from './changes.ts'
+import type { Assigned } from '../records.ts'
 import type { TaskCore } from './task-core.ts'
 import type { TaskEvent, WorkerClaims } from './task-events.ts'
 import { begin, onCompleted, onError } from './task-outcomes.ts'

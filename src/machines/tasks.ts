@@ -21,7 +21,7 @@
 // Durable before visible: a move makes a change (`record`); what may be seen of it happens
 // when the change comes back as `durable` and is still the task's last one.
 
-import type { RecordedTask } from './changes.ts'
+import type { RecordedTask } from '../records.ts'
 import type { ManagerConfig } from './manager-config.ts'
 import { occupy } from './placement.ts'
 import { TaskCore } from './task-core.ts'

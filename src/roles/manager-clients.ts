@@ -7,7 +7,6 @@ import type {
   TaskRequest,
   TaskSummary,
 } from '../../protocol/index.ts'
-import type { Submission, Submitted } from '../machines/changes.ts'
 import {
   type Batch,
   type CancelTicket,
@@ -16,6 +15,7 @@ import {
   type Task,
 } from '../machines/task-record.ts'
 import type { Peer } from '../ports.ts'
+import type { Submission, Submitted } from '../records.ts'
 import type { Kernel } from './manager-kernel.ts'
 import {
   attemptsOf,

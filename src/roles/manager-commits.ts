@@ -1,8 +1,8 @@
 // Group commit: one commit is under way; what gathers meanwhile goes into the next. No
 // timer. What may be said only when something is durable (an Ack) waits with its group.
 
-import type { Change, Submitted } from '../machines/changes.ts'
 import type { Clock, Ledger } from '../ports.ts'
+import type { Change, Submitted } from '../records.ts'
 
 interface Group {
   changes: Change[]

@@ -6,11 +6,11 @@
 // turn. It needs nothing of the outside but its ports, so a simulator can drive it.
 
 import type { Handlers, Kind, Respond } from '../../protocol/index.ts'
-import type { RecordedTask } from '../machines/changes.ts'
 import { managerDefaults } from '../machines/manager-config.ts'
 import type { TaskEffect } from '../machines/task-events.ts'
 import { TaskTable } from '../machines/tasks.ts'
 import type { Cancel, Peer } from '../ports.ts'
+import type { RecordedTask } from '../records.ts'
 import { ManagerClients } from './manager-clients.ts'
 import { Commits } from './manager-commits.ts'
 import type { Kernel, ManagerDeps } from './manager-kernel.ts'

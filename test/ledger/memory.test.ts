@@ -2,7 +2,8 @@
 
 import t from 'tap'
 import { createMemoryLedger } from '../../src/ledger/memory.ts'
-import type { Change, CommitResult, RecordedTask, Submission } from '../../src/ports.ts'
+import type { CommitResult } from '../../src/ports.ts'
+import type { Change, RecordedTask, Submission } from '../../src/records.ts'
 import { noop } from '../support/manager-world.ts'
 
 const submission = (first: number, count: number, key = `k${first}`): Submission => ({

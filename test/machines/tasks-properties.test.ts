@@ -4,11 +4,11 @@
 import fc from 'fast-check'
 import t from 'tap'
 import type { Assignment, InventoryEntry, TaskStatus } from '../../protocol/index.ts'
-import type { Change } from '../../src/machines/changes.ts'
 import { managerDefaults } from '../../src/machines/manager-config.ts'
 import type { TaskEffect, TaskEvent } from '../../src/machines/task-events.ts'
 import type { CancelTicket, Task } from '../../src/machines/task-record.ts'
 import { TaskTable } from '../../src/machines/tasks.ts'
+import type { Change } from '../../src/records.ts'
 import { done, exec, LEDGER, noop } from '../support/manager-world.ts'
 import { invariants } from '../support/task-invariants.ts'
 

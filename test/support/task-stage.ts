@@ -1,7 +1,6 @@
 // A task table with one task brought into a given state, for tests of single rows.
 
 import type { TaskRequest } from '../../protocol/index.ts'
-import type { Change } from '../../src/machines/changes.ts'
 import { type ManagerConfig, managerDefaults } from '../../src/machines/manager-config.ts'
 import type {
   TaskEffect,
@@ -10,6 +9,7 @@ import type {
 } from '../../src/machines/task-events.ts'
 import type { Task, Worker } from '../../src/machines/task-record.ts'
 import { TaskTable } from '../../src/machines/tasks.ts'
+import type { Change } from '../../src/records.ts'
 import { exec, LEDGER, taskId } from './manager-world.ts'
 
 export type Stage = 'arriving' | 'queued' | 'placed' | 'sent' | 'accepted' | 'running'

@@ -1,10 +1,12 @@
-// Changes: what a manager's ledger is asked to remember, and what it gives back.
+// Records: what a manager's ledger is asked to remember, and what it gives back. Declared
+// beside the ports, since both the table that decides (machines/tasks.ts) and the engine
+// that keeps (ports.ts, Ledger) speak of them, and neither knows the other.
 //
 // A transition of the task table makes a change; the change is durable before anything of
 // it is answered, sent or shown. TaskStarted, pings and progress make none: a restart
 // learns them from the workers' inventories.
 
-import type { Outcome, TaskRequest } from '../../protocol/index.ts'
+import type { Outcome, TaskRequest } from '../protocol/index.ts'
 
 /** One TasksSubmit: its tasks have the sequences `first` to `first + tasks.length - 1`. */
 export interface Submission {
