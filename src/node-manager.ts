@@ -21,6 +21,7 @@ export const prepareManager: PrepareRole = async (parts) => {
         mesh,
         ledger,
         log,
+        soon: queueMicrotask,
         self: {
           node_id,
           boot_id,

@@ -18,8 +18,8 @@ export interface ManagerDeps {
   readonly self: Pick<NodeInfo, 'node_id' | 'boot_id' | 'host_name'> &
     Partial<Pick<NodeInfo, 'address' | 'pid' | 'version'>>
   readonly config?: Partial<ManagerConfig>
-  /** Runs `fn` when what came in together has been dealt with; default: a microtask. */
-  readonly soon?: (fn: () => void) => void
+  /** Runs `fn` when what came in together has been dealt with: a microtask, or a simulator's turn. */
+  readonly soon: (fn: () => void) => void
   /** The ledger failed, or another manager took it over: this one must end. */
   readonly stopped?: (why: string) => void
 }

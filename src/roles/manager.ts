@@ -42,9 +42,8 @@ export const createManager = (
   deps: ManagerDeps,
   replayed: readonly RecordedTask[] = [],
 ): Manager => {
-  const { clock, ledger, log, mesh } = deps
+  const { clock, ledger, log, mesh, soon } = deps
   const config = { ...managerDefaults, ...deps.config }
-  const soon = deps.soon ?? queueMicrotask
   const table = new TaskTable(config, ledger.id, ledger.nextSequence())
   const waits = new Waits(clock, config.waitsPerClient)
   const peers = new Map<Peer, { readonly sinceMs: number }>()

@@ -324,6 +324,7 @@ t.test('a manager that is started again waits for its workers', async (t) => {
     mesh,
     ledger,
     log: quiet,
+    soon: queueMicrotask,
     self: { node_id: nodeId, boot_id: bootId, host_name: 'manager' },
   })
   net.attach('manager', manager)

@@ -37,6 +37,7 @@ const mesh = async (workerCount: number) => {
     mesh: managerNode.mesh,
     ledger: createMemoryLedger({ id: LEDGER }),
     log: quiet,
+    soon: queueMicrotask,
     self: { node_id: MANAGER, boot_id: bootId, host_name: 'manager' },
   })
   managerNode.handlers = manager.handlers

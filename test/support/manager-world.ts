@@ -97,6 +97,7 @@ export const createWorld = (config: Partial<ManagerConfig> = {}): World => {
     mesh,
     ledger,
     log: quiet,
+    soon: queueMicrotask,
     self: { node_id: nodeId, boot_id: '00000000000000aa', host_name: 'manager' },
     config,
   })
