@@ -15,7 +15,7 @@ import {
   taskId,
 } from '../support/manager-world.ts'
 import { createManualClock } from '../support/manual-clock.ts'
-import { createQueuedMesh } from '../support/queued-mesh.ts'
+import { createMemoryMesh } from '../support/memory-mesh.ts'
 
 const only = (worker: TestWorker, index = 0): Assignment => {
   const task = worker.assigned[index]
@@ -304,7 +304,7 @@ t.test(
 
 t.test('a manager that is started again waits for its workers', async (t) => {
   const clock = createManualClock()
-  const net = createQueuedMesh(clock)
+  const net = createMemoryMesh(clock)
   const ledger = createMemoryLedger({ id: LEDGER })
   const { mesh, nodeId } = net.add({ name: 'manager', role: 'manager' })
   const submission = { first: 1, key: 'k', batch: 'k', tasks: [exec(), exec()], atMs: 1 }

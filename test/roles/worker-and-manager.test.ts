@@ -8,18 +8,18 @@ import { memoryOutbox } from '../../src/ledger/memory-outbox.ts'
 import { createManager } from '../../src/roles/manager.ts'
 import { Worker } from '../../src/roles/worker.ts'
 import { WORKER_DEFAULTS } from '../../src/roles/worker-config.ts'
-import { FakeClock } from '../support/fake-clock.ts'
 import { FakeRunner } from '../support/fake-runner.ts'
 import { quiet } from '../support/manager-world.ts'
-import { MemoryNetwork } from '../support/memory-mesh.ts'
+import { createManualClock } from '../support/manual-clock.ts'
+import { createMemoryMesh } from '../support/memory-mesh.ts'
 
 const LEDGER = 'abcdefghij'
 const MANAGER = 'a'.repeat(32)
 const nodeIdOf = (n: number) => String(n).repeat(32)
 
 const mesh = async (workerCount: number) => {
-  const clock = new FakeClock()
-  const network = new MemoryNetwork(clock)
+  const clock = createManualClock()
+  const network = createMemoryMesh(clock)
   const settle = async () => {
     for (let n = 0; n < 20; n += 1) {
       network.run()
@@ -27,8 +27,8 @@ const mesh = async (workerCount: number) => {
     }
   }
   const bootId = '00000000000000aa'
-  const self = { nodeId: MANAGER, bootId, hostName: 'manager' }
-  const managerNode = network.join({ ...self, role: 'manager', ledgerId: LEDGER })
+  const self = { name: MANAGER, nodeId: MANAGER, bootId, hostName: 'manager' }
+  const managerNode = network.add({ ...self, role: 'manager', ledgerId: LEDGER })
   let ids = 0
   const random = { fraction: () => 0.5, hex: () => `rel${++ids}` }
   const manager = createManager({
@@ -40,16 +40,14 @@ const mesh = async (workerCount: number) => {
     soon: queueMicrotask,
     self: { node_id: MANAGER, boot_id: bootId, host_name: 'manager' },
   })
-  managerNode.handlers = manager.handlers
-  managerNode.connected = (peer) => manager.peerConnected(peer)
-  managerNode.lost = (peer) => manager.peerLost(peer, { clean: true })
+  network.attach(MANAGER, manager)
   const workers = Array.from({ length: workerCount }, (_, index) => {
     const identity = {
       nodeId: nodeIdOf(index + 1),
       bootId: `000000000000000${index + 1}`,
       hostName: `worker-${index + 1}`,
     }
-    const node = network.join({ ...identity, role: 'worker' })
+    const node = network.add({ ...identity, name: identity.nodeId, role: 'worker' })
     const runner = new FakeRunner()
     const worker = new Worker({
       clock,
@@ -70,13 +68,12 @@ const mesh = async (workerCount: number) => {
         directory: '/tmp',
       },
     })
-    node.handlers = worker.handlers
-    node.connected = (peer) => worker.peerConnected(peer)
-    node.lost = (peer) => worker.peerLost(peer, { clean: true })
+    network.attach(identity.nodeId, worker)
     network.connect(identity.nodeId, MANAGER)
     return { worker, runner, node }
   })
-  const client = network.join({
+  const client = network.add({
+    name: 'c'.repeat(32),
     nodeId: 'c'.repeat(32),
     bootId: '00000000000000cc',
     hostName: 'client',

@@ -308,7 +308,7 @@ t.test('nothing starts after the lease, and what asked for it is killed', async 
   const { manager, runner, network, clock, node, worker } = managedWorld({ cores: 2 })
   manager.execute(assignment(1, { on_orphan: 'kill' }), assignment(2), assignment(3))
   for (const run of runner.runs) run.started()
-  network.silence(WORKER, 'm1')
+  network.silence('m1', true)
   clock.advance(LEASE_MS)
   t.same(node.terminated, ['m1'])
   t.same(runner.run(0).signals, ['SIGKILL'])
@@ -317,6 +317,7 @@ t.test('nothing starts after the lease, and what asked for it is killed', async 
   runner.run(1).end()
   clock.advance(PING_MS)
   t.equal(runner.runs.length, 2, 'the third is kept, not started')
+  network.silence('m1', false)
   network.connect(WORKER, 'm1')
   clock.advance(1000)
   t.equal(runner.runs.length, 3, 'until the manager is back')
@@ -597,9 +598,9 @@ t.test('a full disk does not send away what runs already', async (t) => {
 t.test('a NotMine that comes after the new relationship is sent again', async (t) => {
   const { manager, runner, network, clock, worker } = managedWorld()
   const late: (() => void)[] = []
-  const { TaskCompleted: takes } = manager.node.handlers
-  manager.node.handlers = {
-    ...manager.node.handlers,
+  const { TaskCompleted: takes } = manager.handlers
+  manager.handlers = {
+    ...manager.handlers,
     TaskCompleted: (_body, respond) => void late.push(() => respond('NotMine', {})),
   }
   clock.advance(1000)
@@ -607,7 +608,7 @@ t.test('a NotMine that comes after the new relationship is sent again', async (t
   for (const run of runner.runs) run.end()
   network.run()
   if (takes !== undefined) {
-    manager.node.handlers = { ...manager.node.handlers, TaskCompleted: takes }
+    manager.handlers = { ...manager.handlers, TaskCompleted: takes }
   }
   for (const say of late) {
     say()

@@ -17,7 +17,7 @@ import type { ManagerConfig } from '../../src/machines/manager-config.ts'
 import type { Log, Mesh, Peer } from '../../src/ports.ts'
 import { createManager, type Manager } from '../../src/roles/manager.ts'
 import { createManualClock, type ManualClock } from './manual-clock.ts'
-import { createQueuedMesh, nodeIdOf, type QueuedMesh } from './queued-mesh.ts'
+import { createMemoryMesh, type MemoryMesh, nodeIdOf } from './memory-mesh.ts'
 
 export const LEDGER = 'abcdefghij'
 export const taskId = (seq: number): string => `${LEDGER}-${seq}`
@@ -35,7 +35,7 @@ export const quiet: Log = { info() {}, warn() {}, error() {}, debug() {} }
 
 export interface World {
   readonly clock: ManualClock
-  readonly net: QueuedMesh
+  readonly net: MemoryMesh
   readonly ledger: MemoryLedger
   readonly manager: Manager
   worker(name: string, options?: WorkerOptions): Promise<TestWorker>
@@ -83,7 +83,7 @@ export interface TestClient {
 
 export const createWorld = (config: Partial<ManagerConfig> = {}): World => {
   const clock = createManualClock()
-  const net = createQueuedMesh(clock)
+  const net = createMemoryMesh(clock)
   const ledger = createMemoryLedger({ id: LEDGER })
   const { mesh, nodeId } = net.add({
     name: 'manager',

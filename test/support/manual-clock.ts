@@ -1,4 +1,5 @@
-// A clock that stands still until it is told to move.
+// A clock that stands still until it is told to move. Timers fire in the order of their
+// time, those of the same time in the order of their making.
 
 import type { Clock } from '../../src/ports.ts'
 
@@ -9,6 +10,8 @@ export interface ManualClock extends Clock {
   stall(ms: number): void
   /** Timers that are set. */
   readonly pending: number
+  /** Called after each timer that fired in `advance`, and at its end. */
+  afterTurn: () => void
 }
 
 interface Timer {
@@ -36,7 +39,8 @@ export const createManualClock = (wallMs = 1_700_000_000_000): ManualClock => {
     return first
   }
 
-  return {
+  const clock: ManualClock = {
+    afterTurn: () => {},
     now: () => nowMs,
     wall: () => wallMs + nowMs,
     after: (ms, fn) => {
@@ -52,8 +56,10 @@ export const createManualClock = (wallMs = 1_700_000_000_000): ManualClock => {
         timers.delete(timer)
         nowMs = timer.atMs
         timer.fn()
+        clock.afterTurn()
       }
       nowMs = untilMs
+      clock.afterTurn()
     },
     stall: (ms) => {
       nowMs += ms
@@ -68,4 +74,5 @@ export const createManualClock = (wallMs = 1_700_000_000_000): ManualClock => {
       return timers.size
     },
   }
+  return clock
 }

@@ -1,196 +1,279 @@
-// Memory mesh: nodes of one process that ask each other without sockets. Every request
-// and answer is a queued delivery; `run` makes them all happen, in order. A connection can
-// be cut (asks fail at once) or silenced (nothing arrives, asks time out).
+// Many nodes in one process: an Ask network without sockets, bytes or time.
+//
+// Requests and answers are queued and move only when the test says so (`deliver`, `run`,
+// `settle`), in the order in which they were sent. A cut connection fails what is open on it, and both
+// ends hear of it; a black-holed node is connected, but nothing reaches it or leaves it.
 
 import * as E from 'fp-ts/lib/Either.js'
-import type { AnswerOf, Handlers, Kind, NodeType } from '../../protocol/index.ts'
-import type { AskFailure } from '../../src/failures.ts'
+import type {
+  AnswerOf,
+  Handlers,
+  Introduction,
+  Kind,
+  NodeType,
+  RequestOf,
+} from '../../protocol/index.ts'
 import type { Clock, Mesh, Peer, Settle } from '../../src/ports.ts'
 
-export interface Identity {
-  readonly nodeId: string
-  readonly bootId: string
-  readonly hostName: string
+/** What a network needs of a role. */
+export interface Role {
+  readonly handlers: Handlers<Peer>
+  peerConnected(peer: Peer): void
+  peerLost(peer: Peer, how: { readonly clean: boolean }): void
+}
+
+export interface NodeSpec {
+  readonly name: string
   readonly role: NodeType
+  /** Default: made from the name. */
+  readonly nodeId?: string
+  /** Default: the name. */
+  readonly hostName?: string
+  readonly bootId?: string
+  readonly listenPort?: number
   readonly ledgerId?: string
 }
 
-/** A node of the network, as a test holds it. */
-export interface MemoryNode {
-  readonly identity: Identity
+/** A request that was made, for tests to look at. */
+export interface Said {
+  readonly from: string
+  readonly to: string
+  readonly kind: Kind
+  readonly body: unknown
+  /** Its handler has got it. */
+  hasArrived: boolean
+  answer?: { readonly kind: string; readonly body: unknown }
+}
+
+/** A node as its test holds it; what it asked its mesh for, besides sending. */
+export interface AddedNode {
+  readonly nodeId: string
   readonly mesh: Mesh
-  handlers: Handlers<Peer>
-  connected: (peer: Peer) => void
-  lost: (peer: Peer) => void
-  /** Requests that arrived here: kind and body, in order. */
-  readonly received: { readonly kind: Kind; readonly body: unknown }[]
-  /** Nodes that it was asked to terminate and to redial. */
+  /** Node ids whose connection it ended. */
   readonly terminated: string[]
+  /** Node ids that it wanted to be dialled again. */
   readonly redialled: string[]
 }
 
-interface Link {
-  readonly peers: ReadonlyMap<string, Peer>
-  isOpen: boolean
+interface Node extends Introduced {
+  part: Role | undefined
   isSilent: boolean
-  readonly pending: Set<(failure: AskFailure) => void>
+}
+interface Introduced {
+  readonly spec: NodeSpec
+  readonly introduction: Introduction
+}
+/** `peerOf.get(node)`: how the other end appears to that node. */
+interface Link {
+  readonly ends: readonly [Node, Node]
+  readonly seenBy: ReadonlyMap<Node, Peer>
+  readonly open: Set<(why: 'disconnected') => void>
+  isCut: boolean
 }
 
-export class MemoryNetwork {
-  readonly #clock: Clock
-  readonly #nodes = new Map<string, MemoryNode>()
-  readonly #links = new Map<string, Link>()
-  readonly #queue: (() => void)[] = []
+export interface MemoryMesh {
+  /** Adds a node; `part` may be given later. */
+  add(spec: NodeSpec): AddedNode
+  attach(name: string, part: Role): void
+  /** A connection that they have already is cut. */
+  connect(a: string, b: string): void
+  cut(a: string, b: string, how?: { readonly clean: boolean }): void
+  /** Nothing reaches it or leaves it, and nobody hears of that. */
+  silence(name: string, isSilent: boolean): void
+  /** Delivers one message; false: none was under way. */
+  deliver(): boolean
+  /** Delivers until nothing is under way, in this turn. */
+  run(): void
+  /** Delivers, and lets other turns run, until nothing moves any more. */
+  settle(): Promise<void>
+  peer(of: string, at: string): Peer
+  /** host:port pairs that refuse connections. */
+  readonly refused: Set<string>
+  readonly said: Said[]
+}
 
-  constructor(clock: Clock) {
-    this.#clock = clock
+/** Deliveries after which nodes count as going round for ever. */
+const MOST = 100_000
+
+/** A node id of 32 hex digits, the same for the same name. */
+export const nodeIdOf = (name: string): string =>
+  [...name]
+    .map((letter) => letter.charCodeAt(0).toString(16).padStart(2, '0'))
+    .join('')
+    .padEnd(32, '0')
+    .slice(0, 32)
+
+export const createMemoryMesh = (clock: Clock): MemoryMesh => {
+  const nodes = new Map<string, Node>()
+  const links = new Set<Link>()
+  const queue: (() => void)[] = []
+  const refused = new Set<string>()
+  const said: Said[] = []
+
+  const node = (name: string): Node => {
+    const found = nodes.get(name)
+    if (found === undefined) throw new Error(`no node ${name}`)
+    return found
+  }
+  const linkOf = (a: Node, b: Node | undefined): Link | undefined =>
+    [...links].find(({ ends }) => ends.includes(a) && b !== undefined && ends.includes(b))
+
+  const cutLink = (link: Link, clean: boolean): void => {
+    if (link.isCut) return
+    link.isCut = true
+    links.delete(link)
+    for (const fail of [...link.open]) fail('disconnected')
+    for (const [end, peer] of link.seenBy) end.part?.peerLost(peer, { clean })
   }
 
-  join(identity: Identity): MemoryNode {
-    const { nodeId } = identity
-    const terminated: string[] = []
-    const redialled: string[] = []
-    const mesh: Mesh = {
-      ask: (to, kind, body, timeoutMs, settle) =>
-        this.#ask(nodeId, to, { kind, body, timeoutMs, settle }),
-      terminate: (other) => {
-        terminated.push(other)
-        this.cut(nodeId, other)
-      },
-      redial: (other) => void redialled.push(other),
-      isRefused: () => Promise.resolve(false),
-    }
-    const node: MemoryNode = {
-      identity,
-      mesh,
-      handlers: {},
-      connected: () => undefined,
-      lost: () => undefined,
-      received: [],
-      terminated,
-      redialled,
-    }
-    this.#nodes.set(nodeId, node)
-    return node
-  }
-
-  /** Connects two nodes and tells both. */
-  connect(one: string, other: string): void {
-    this.cut(one, other)
-    const a = this.#node(one)
-    const b = this.#node(other)
-    const peers = new Map([
-      [one, peerOf(a.identity)],
-      [other, peerOf(b.identity)],
-    ])
-    const link = { peers, isOpen: true, isSilent: false, pending: new Set<never>() }
-    this.#links.set(keyOf(one, other), link)
-    this.#queue.push(() => a.connected(seen(link, other)))
-    this.#queue.push(() => b.connected(seen(link, one)))
-  }
-
-  cut(one: string, other: string): void {
-    const link = this.#links.get(keyOf(one, other))
-    if (link === undefined) return
-    this.#links.delete(keyOf(one, other))
-    link.isOpen = false
-    for (const fail of [...link.pending]) {
-      this.#queue.push(() => fail({ kind: 'disconnected', exchange: 'ManagerPing' }))
-    }
-    this.#queue.push(() => this.#node(one).lost(seen(link, other)))
-    this.#queue.push(() => this.#node(other).lost(seen(link, one)))
-  }
-
-  /** From now on nothing arrives over that connection. */
-  silence(one: string, other: string): void {
-    const link = this.#links.get(keyOf(one, other))
-    if (link !== undefined) link.isSilent = true
-  }
-
-  /** Delivers until nothing is under way. */
-  run(): void {
-    let left = 100_000
-    for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
-      if (left-- === 0) throw new Error('the nodes never come to rest')
-      next()
-    }
-  }
-
-  #node(nodeId: string): MemoryNode {
-    const node = this.#nodes.get(nodeId)
-    if (node === undefined) throw new Error(`no node ${nodeId}`)
-    return node
-  }
-
-  #ask<K extends Kind>(
-    from: string,
-    to: string,
-    // biome-ignore lint/suspicious/noExplicitAny: the network carries any kind
-    ask: { kind: K; body: any; timeoutMs: number; settle: Settle<K> },
-  ): void {
-    const { kind, body, timeoutMs, settle } = ask
-    const link = this.#links.get(keyOf(from, to))
-    let isSettled = false
-    const finish = (outcome: E.Either<AskFailure, AnswerOf<K>>): void => {
-      if (isSettled) return
-      isSettled = true
-      cancel()
-      link?.pending.delete(fail)
-      settle(outcome)
-    }
-    const fail = (failure: AskFailure): void => finish(E.left(failure))
-    const cancel = this.#clock.after(timeoutMs, () =>
-      fail({ kind: 'timeout', exchange: kind, afterMs: timeoutMs }),
-    )
-    if (link === undefined) {
-      this.#queue.push(() => fail({ kind: 'unreachable', exchange: kind }))
-      return
-    }
-    link.pending.add(fail)
-    const deliver = (fn: () => void): void =>
-      void this.#queue.push(() => {
-        if (link.isOpen && !link.isSilent) fn()
+  const askFrom =
+    (from: Node) =>
+    <K extends Kind>(
+      to: string,
+      kind: K,
+      body: RequestOf<K>,
+      timeoutMs: number,
+      settle: Settle<K>,
+    ): void => {
+      const target = [...nodes.values()].find((one) => one.introduction.node_id === to)
+      const link = linkOf(from, target)
+      if (link === undefined || target === undefined) {
+        queue.push(() => settle(E.left({ kind: 'unreachable', exchange: kind })))
+        return
+      }
+      const line: Said = {
+        from: from.spec.name,
+        to: target.spec.name,
+        kind,
+        body,
+        hasArrived: false,
+      }
+      said.push(line)
+      let isOver = false
+      const finish = (outcome: Parameters<Settle<K>>[0]): void => {
+        if (isOver) return
+        isOver = true
+        cancel()
+        link.open.delete(fail)
+        settle(outcome)
+      }
+      const fail = () => finish(E.left({ kind: 'disconnected', exchange: kind }))
+      const cancel = clock.after(timeoutMs, () =>
+        finish(E.left({ kind: 'timeout', exchange: kind, afterMs: timeoutMs })),
+      )
+      link.open.add(fail)
+      const answer = (answerKind: string, answerBody: unknown): void => {
+        if (line.answer !== undefined) throw new Error(`${kind} was answered twice`)
+        line.answer = { kind: answerKind, body: answerBody }
+        queue.push(() => {
+          if (link.isCut || target.isSilent || from.isSilent) return
+          // The types of both were checked where they were written; the queue forgets them.
+          finish(E.right({ kind: answerKind, body: answerBody } as AnswerOf<K>))
+        })
+      }
+      queue.push(() => {
+        if (link.isCut || target.isSilent || from.isSilent) return
+        line.hasArrived = true
+        const peer = link.seenBy.get(target)
+        const handler = target.part?.handlers[kind] as
+          | ((body: unknown, respond: typeof answer, from: Peer | undefined) => void)
+          | undefined
+        if (handler === undefined) answer('Error', { code: 'wrong-role' })
+        else handler(body, answer, peer)
       })
-    deliver(() => {
-      const node = this.#node(to)
-      node.received.push({ kind, body })
-      // biome-ignore lint/suspicious/noExplicitAny: the kind is the handler's own
-      const handler = node.handlers[kind] as any
-      // biome-ignore lint/suspicious/noExplicitAny: checked where handlers are written
-      const respond = (answer: string, answerBody: any): void =>
-        deliver(() =>
-          finish(E.right({ kind: answer, body: answerBody } as unknown as AnswerOf<K>)),
-        )
-      if (handler === undefined) respond('Error', { code: 'wrong-role' })
-      else handler(body, respond, seen(link, from))
-    })
+    }
+
+  const deliver = (): boolean => {
+    const next = queue.shift()
+    next?.()
+    return next !== undefined
+  }
+
+  return {
+    refused,
+    said,
+    add: (spec) => {
+      const introduction: Introduction = {
+        node_type: spec.role,
+        node_id: spec.nodeId ?? nodeIdOf(spec.name),
+        boot_id: spec.bootId ?? '0000000000000001',
+        host_name: spec.hostName ?? spec.name,
+        minor: 0,
+        features: [],
+        max_in_flight: 1024,
+        max_frame: 1024 * 1024,
+        ...(spec.listenPort !== undefined && { listen_port: spec.listenPort }),
+        ...(spec.ledgerId !== undefined && { ledger_id: spec.ledgerId }),
+      }
+      const added: Node = { spec, introduction, part: undefined, isSilent: false }
+      nodes.set(spec.name, added)
+      const find = (nodeId: string) =>
+        [...nodes.values()].find((one) => one.introduction.node_id === nodeId)
+      const terminated: string[] = []
+      const redialled: string[] = []
+      return {
+        nodeId: introduction.node_id,
+        terminated,
+        redialled,
+        mesh: {
+          ask: askFrom(added),
+          terminate: (nodeId) => {
+            terminated.push(nodeId)
+            const link = linkOf(added, find(nodeId))
+            if (link !== undefined) queue.push(() => cutLink(link, false))
+          },
+          redial: (nodeId) => void redialled.push(nodeId),
+          isRefused: async (host, port) => refused.has(`${host}:${port}`),
+        },
+      }
+    },
+    attach: (name, part) => {
+      node(name).part = part
+    },
+    connect: (a, b) => {
+      const ends = [node(a), node(b)] as const
+      const earlier = linkOf(...ends)
+      if (earlier !== undefined) cutLink(earlier, false)
+      const peerFor = ({ introduction }: Node): Peer => ({
+        nodeId: introduction.node_id,
+        bootId: introduction.boot_id,
+        hostName: introduction.host_name,
+        role: introduction.node_type,
+        introduction,
+        remoteAddress: '127.0.0.1',
+        address: undefined,
+      })
+      const seenBy = new Map([
+        [ends[0], peerFor(ends[1])],
+        [ends[1], peerFor(ends[0])],
+      ])
+      links.add({ ends, seenBy, open: new Set(), isCut: false })
+      for (const [end, peer] of seenBy) end.part?.peerConnected(peer)
+    },
+    cut: (a, b, how = { clean: true }) => {
+      const link = linkOf(node(a), node(b))
+      if (link !== undefined) cutLink(link, how.clean)
+    },
+    silence: (name, isSilent) => {
+      node(name).isSilent = isSilent
+    },
+    deliver,
+    run: () => {
+      for (let left = MOST; deliver(); left--)
+        if (left === 0) throw new Error('the nodes never come to rest')
+    },
+    settle: async () => {
+      // A few turns without a message: everybody has said what there was to say.
+      for (let quiet = 0; quiet < 5; ) {
+        quiet = deliver() ? 0 : quiet + 1
+        if (queue.length === 0) await new Promise((resume) => setImmediate(resume))
+      }
+    },
+    peer: (of, at) => {
+      const link = linkOf(node(of), node(at))
+      const peer = link?.seenBy.get(node(at))
+      if (peer === undefined) throw new Error(`${of} and ${at} are not connected`)
+      return peer
+    },
   }
 }
-
-const keyOf = (one: string, other: string): string => [one, other].sort().join(' ')
-
-const seen = (link: Link, nodeId: string): Peer => {
-  const peer = link.peers.get(nodeId)
-  if (peer === undefined) throw new Error(`no peer ${nodeId}`)
-  return peer
-}
-
-const peerOf = ({ nodeId, bootId, hostName, role, ledgerId }: Identity): Peer => ({
-  nodeId,
-  bootId,
-  hostName,
-  role,
-  introduction: {
-    node_type: role,
-    node_id: nodeId,
-    boot_id: bootId,
-    host_name: hostName,
-    minor: 0,
-    features: [],
-    max_in_flight: 1024,
-    max_frame: 1024 * 1024,
-    ...(ledgerId === undefined ? {} : { ledger_id: ledgerId }),
-  },
-  remoteAddress: '127.0.0.1',
-  address: undefined,
-})

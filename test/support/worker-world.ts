@@ -1,4 +1,4 @@
-// Worker world: one worker among managers that a test plays, on a fake clock.
+// Worker world: one worker among managers that a test plays, on a manual clock.
 
 import * as E from 'fp-ts/lib/Either.js'
 import type {
@@ -14,9 +14,9 @@ import type { Jobs, Log, Outbox, Peer, Random } from '../../src/ports.ts'
 import { Worker } from '../../src/roles/worker.ts'
 import type { WorkerConfig } from '../../src/roles/worker-config.ts'
 import { WORKER_DEFAULTS } from '../../src/roles/worker-config.ts'
-import { FakeClock } from './fake-clock.ts'
 import { FakeRunner } from './fake-runner.ts'
-import { MemoryNetwork, type MemoryNode } from './memory-mesh.ts'
+import { createManualClock } from './manual-clock.ts'
+import { type AddedNode, createMemoryMesh, type MemoryMesh } from './memory-mesh.ts'
 
 export const WORKER = 'w'.repeat(4)
 export const LEDGER = 'aaaaaaaaaa'
@@ -39,9 +39,11 @@ export const assignment = (
 
 /** A manager that a test plays. */
 export class PlayedManager {
-  readonly node: MemoryNode
   readonly nodeId: string
-  readonly #network: MemoryNetwork
+  /** How it answers; replaced by tests. */
+  handlers: Handlers<Peer>
+  readonly #node: AddedNode
+  readonly #network: MemoryMesh
   accepts = true
   epoch = 1
   rel = 'rel-0'
@@ -51,12 +53,22 @@ export class PlayedManager {
   answersPings = true
   #rels = 0
 
-  constructor(network: MemoryNetwork, nodeId: string, ledgerId: string) {
+  constructor(network: MemoryMesh, nodeId: string, ledgerId: string) {
     this.#network = network
     this.nodeId = nodeId
-    const identity = { nodeId, bootId: 'b'.repeat(16), hostName: `host-${nodeId}` }
-    this.node = network.join({ ...identity, role: 'manager', ledgerId })
-    this.node.handlers = this.#handlers()
+    this.handlers = this.#handlers()
+    const bootId = 'b'.repeat(16)
+    const hostName = `host-${nodeId}`
+    const spec = { name: nodeId, nodeId, bootId, hostName, ledgerId }
+    this.#node = network.add({ ...spec, role: 'manager' })
+    const handlers = () => this.handlers
+    network.attach(nodeId, {
+      get handlers() {
+        return handlers()
+      },
+      peerConnected() {},
+      peerLost() {},
+    })
   }
 
   #handlers(): Handlers<Peer> {
@@ -98,7 +110,7 @@ export class PlayedManager {
   /** Asks the worker, and delivers until nothing is under way. The answer, if it came. */
   ask<K extends Kind>(kind: K, body: RequestOf<K>): { answer?: AnswerOf<K> } {
     const got: { answer?: AnswerOf<K> } = {}
-    this.node.mesh.ask(WORKER, kind, body, 600_000, (outcome) => {
+    this.#node.mesh.ask(WORKER, kind, body, 600_000, (outcome) => {
       if (E.isRight(outcome)) got.answer = outcome.right
     })
     this.#network.run()
@@ -112,7 +124,8 @@ export class PlayedManager {
 
   /** The kinds that arrived, with the part of the body that a test looks at. */
   heard(...kinds: Kind[]): { kind: Kind; body: Record<string, unknown> }[] {
-    return this.node.received
+    return this.#network.said
+      .filter(({ to, hasArrived }) => to === this.nodeId && hasArrived)
       .filter(({ kind }) => kinds.includes(kind))
       .map(({ kind, body }) => ({ kind, body: body as Record<string, unknown> }))
   }
@@ -141,13 +154,13 @@ export const world = (
   config: Partial<WorkerConfig> = {},
   ports: { readonly outbox?: Outbox; readonly jobs?: Jobs } = {},
 ) => {
-  const clock = new FakeClock()
-  const network = new MemoryNetwork(clock)
+  const clock = createManualClock()
+  const network = createMemoryMesh(clock)
   clock.afterTurn = () => network.run()
   const runner = new FakeRunner()
   const outbox = ports.outbox ?? memoryOutbox()
   const identity = { nodeId: WORKER, bootId: 'c'.repeat(16), hostName: 'worker-1' }
-  const node = network.join({ ...identity, role: 'worker' })
+  const node = network.add({ ...identity, name: WORKER, role: 'worker' })
   const worker = new Worker({
     clock,
     random,
@@ -166,9 +179,7 @@ export const world = (
       ...config,
     },
   })
-  node.handlers = worker.handlers
-  node.connected = (peer) => worker.peerConnected(peer)
-  node.lost = (peer) => worker.peerLost(peer, { clean: false })
+  network.attach(WORKER, worker)
   const manager = new PlayedManager(network, 'm1', LEDGER)
   return { clock, network, runner, outbox, node, worker, manager }
 }
