@@ -2,10 +2,11 @@
 // their digest. Throws an Error that says what went wrong; nothing is left behind then.
 
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
+import { constants } from 'node:fs'
 import { open, rm } from 'node:fs/promises'
 import type { IncomingMessage } from 'node:http'
 import { get } from 'node:https'
+import type { Readable } from 'node:stream'
 
 const MOST_REDIRECTS = 5
 
@@ -29,7 +30,7 @@ export const download = async (
   try {
     const source =
       typeof from === 'string'
-        ? createReadStream(from, { signal: either })
+        ? await openFile(from, either)
         : await request(from, limits, either)
     return await writeHashed(source, to, limits.maxBytes)
   } catch (error) {
@@ -39,6 +40,17 @@ export const download = async (
       throw new Error(`not done within ${limits.timeoutMs} ms`, { cause: error })
     throw error
   }
+}
+
+/**
+ * A regular file only. Without O_NONBLOCK, opening a FIFO that nobody writes to would hold
+ * one of the process's few file system threads for ever; no signal ends that.
+ */
+const openFile = async (path: string, signal: AbortSignal): Promise<Readable> => {
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  if ((await file.stat()).isFile()) return file.createReadStream({ signal })
+  await file.close()
+  throw new Error('not a regular file')
 }
 
 const request = async (
@@ -82,7 +94,7 @@ const checkLength = (response: IncomingMessage, maxBytes: number): IncomingMessa
 }
 
 const writeHashed = async (
-  source: AsyncIterable<Buffer>,
+  source: Readable,
   to: string,
   maxBytes: number,
 ): Promise<string> => {
@@ -90,7 +102,8 @@ const writeHashed = async (
   const file = await open(to, 'wx', 0o700)
   try {
     let size = 0
-    for await (const chunk of source) {
+    for await (const chunk of source as AsyncIterable<Buffer>) {
+      // no encoding is set
       size += chunk.length
       if (size > maxBytes) throw tooLarge(maxBytes)
       hash.update(chunk)
@@ -99,6 +112,7 @@ const writeHashed = async (
     // It gets its name once it is complete, so it must be complete after a power cut too.
     await file.sync()
   } finally {
+    source.destroy()
     await file.close()
   }
   return hash.digest('hex')

@@ -2,7 +2,7 @@
 // it. The system answers ENOENT with the program's path for a missing program, a missing
 // interpreter and a missing directory alike, and runs text without `#!` with a shell.
 
-import { closeSync, openSync, readSync, statSync } from 'node:fs'
+import { closeSync, constants, openSync, readSync, statSync } from 'node:fs'
 import type { SpawnFailure, StartRequest } from './frames.ts'
 
 const failure = (code: string, reason: string): SpawnFailure => ({ code, reason })
@@ -16,7 +16,7 @@ const head = Buffer.alloc(256)
 const firstBytes = (path: string): Buffer | undefined => {
   let fd: number | undefined
   try {
-    fd = openSync(path, 'r')
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
     return head.subarray(0, readSync(fd, head, 0, head.length, 0))
   } catch {
     return undefined
@@ -44,6 +44,8 @@ export const foresee = (request: StartRequest): SpawnFailure | undefined => {
   if ('code' in file) return file
   if (file.isDirectory())
     return failure('EACCES', `the program is a directory: ${program}`)
+  // A pipe or a device: opening one can wait for ever, and every other start with it.
+  if (!file.isFile()) return failure('EACCES', `the program is not a file: ${program}`)
   if ((file.mode & 0o111) === 0)
     return failure('EACCES', `the program is not executable: ${program}`)
   const place = inspect(directory, 'directory')

@@ -1,5 +1,6 @@
 // Jobs: addresses, the search for programs, downloads and their cache.
 
+import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {
   chmodSync,
@@ -135,6 +136,18 @@ t.test('a file is verified, made executable and cached', async (t) => {
   const absent = `file:${directory}/absent#sha256=${'0'.repeat(64)}`
   t.match(await prepare(jobs, absent), E.left({ kind: 'download', reason: /ENOENT/ }))
   t.same(readdirSync(join(directory, 'cache')), [digest(script)])
+})
+
+t.test('a pipe or a directory in the place of a file holds nobody up', async (t) => {
+  const directory = t.testdir({ folder: {} })
+  execFileSync('mkfifo', [join(directory, 'pipe')])
+  const jobs = jobsIn(directory)
+  const refused = E.left({ kind: 'download', reason: /not a regular file/ })
+  for (const name of ['pipe', 'folder']) {
+    const address = `file:${directory}/${name}#sha256=${'0'.repeat(64)}`
+    t.match(await prepare(jobs, address), refused, name)
+  }
+  t.same(readdirSync(join(directory, 'cache')), [])
 })
 
 t.test('a download follows https redirects and is fetched once for all', async (t) => {

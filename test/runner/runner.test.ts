@@ -1,5 +1,6 @@
 // Runner: how programs end, what they get and what they give, with real processes.
 
+import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -95,7 +96,10 @@ t.test('what cannot be started says which and why', async (t) => {
   })
   for (const name of ['text', 'broken', 'empty']) chmodSync(join(directory, name), 0o755)
   const at = (name: string) => join(directory, name)
+  // Who opens it waits for a writer, which never comes.
+  execFileSync('mkfifo', ['-m', '700', at('pipe')])
   const table = [
+    [{ program: at('pipe') }, 'EACCES', `is not a file: ${at('pipe')}`],
     [{ program: at('absent') }, 'ENOENT', `the program does not exist: ${at('absent')}`],
     [
       { program: '/bin/true', directory: at('gone') },
