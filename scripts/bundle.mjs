@@ -2,10 +2,12 @@
 // all of the rest of its start), and the launcher, which runs beside it.
 
 import { existsSync } from 'node:fs'
-import { chmod } from 'node:fs/promises'
+import { chmod, rm } from 'node:fs/promises'
 import { build } from 'esbuild'
 
 const entries = { manyhands: 'src/cli.ts', launcher: 'src/runner/launcher.ts' }
+// Chunks are named by their content: those of an older build would be published too.
+await rm('dist/chunks', { recursive: true, force: true })
 await build({
   entryPoints: Object.fromEntries(
     Object.entries(entries).filter(([, file]) => existsSync(file)),
