@@ -2,9 +2,10 @@
 //
 // Both ends give a nonce; each proves by an HMAC-SHA256 over both nonces that it knows
 // the secret, and in the same breath which mesh, role and node id it speaks for, and at
-// which port the two met. The port makes a go-between useless: what it is given at its
-// own port does not hold at the real node's. A proof says which side made it, so none can
-// be reflected.
+// which address and port the two met. These make a go-between useless: what it is given
+// at its own address does not hold at the real node's, also if it took the same port at
+// another address of the machine (loopback has many). A proof says which side made it, so
+// none can be reflected.
 
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { NodeId, NodeType } from '../../protocol/index.ts'
@@ -23,7 +24,8 @@ export interface Meeting {
   readonly meshId: string
   readonly clientNonce: string
   readonly serverNonce: string
-  /** The port that was dialled. */
+  /** The server's end of the TCP connection, as each side's own system names it. */
+  readonly address: string
   readonly port: number
 }
 
@@ -43,10 +45,10 @@ export const prove = (
   party: Party,
   meeting: Meeting,
 ): string => {
-  const { meshId, clientNonce, serverNonce, port } = meeting
+  const { meshId, clientNonce, serverNonce, address, port } = meeting
   const words = ['manyhands.v1', side, meshId, party.role, party.nodeId]
   // JSON keeps the parts apart: no two different lists give the same text.
-  const text = JSON.stringify([...words, clientNonce, serverNonce, port])
+  const text = JSON.stringify([...words, clientNonce, serverNonce, address, port])
   return createHmac('sha256', secret).update(text).digest('hex')
 }
 

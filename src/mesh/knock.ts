@@ -31,9 +31,11 @@ const TIMED_OUT = 'timed out'
 
 type Result<A> = Either<DialFailure, A>
 
+/** Who answered, and the TCP connection on which it did. */
 interface Server {
   readonly party: Party
   readonly meeting: Meeting
+  readonly socket: Socket
 }
 
 /** Dials `url` (`ws://host:port`, loopback only), both ends proving the secret. */
@@ -106,7 +108,8 @@ const askProof = (
     })
     request.on('error', (error) => resolve(E.left(failureOf(url, error, signal))))
     request.on('response', (response) => {
-      const meeting = { meshId, clientNonce, port: portOf(target) }
+      const { remoteAddress: address = '', remotePort: port = 0 } = response.socket
+      const meeting = { meshId, clientNonce, address, port }
       const result = judge(url, response, meeting, secret)
       // Read to its end, so that the agent gives the same connection to the upgrade.
       response.on('end', () => resolve(result))
@@ -119,7 +122,7 @@ const askProof = (
 
 const judge = (
   url: string,
-  { headers }: IncomingMessage,
+  { headers, socket }: IncomingMessage,
   begun: Omit<Meeting, 'serverNonce'>,
   secret: Uint8Array,
 ): Result<Server> => {
@@ -138,12 +141,12 @@ const judge = (
       url,
       reason: `${url} could not prove that it knows the secret of this mesh`,
     })
-  return E.right({ party, meeting })
+  return E.right({ party, meeting, socket })
 }
 
 const upgrade = (
   url: string,
-  { party, meeting }: Server,
+  { party, meeting, socket }: Server,
   credentials: Credentials,
   agent: Agent,
   signal: AbortSignal,
@@ -178,6 +181,13 @@ const upgrade = (
     })
     ws.on('open', () => {
       if (raw === undefined) return
+      if (raw !== socket) {
+        // The first connection was lost, and who answers here has proven nothing.
+        ws.terminate()
+        const reason = `${url} closed the connection on which it had proven itself`
+        settle(E.left({ kind: 'stranger', url, reason }))
+        return
+      }
       raw.setNoDelay(true)
       // The far end may have spoken in the same breath: nothing is read before the owner
       // of the socket listens (it resumes).

@@ -13,7 +13,14 @@ import type { Either } from 'fp-ts/lib/Either.js'
 import * as E from 'fp-ts/lib/Either.js'
 import { WebSocketServer } from 'ws'
 import { NodeId, NodeType } from '../../protocol/index.ts'
-import { isNonce, isProven, makeNonce, type Party, prove } from '../identity/secret.ts'
+import {
+  isNonce,
+  isProven,
+  type Meeting,
+  makeNonce,
+  type Party,
+  prove,
+} from '../identity/secret.ts'
 import type { Cancel, Clock, Log } from '../ports.ts'
 import type { ListenFailure } from './failures.ts'
 import {
@@ -101,7 +108,7 @@ class Porter implements Listening {
   readonly #upgrader: WebSocketServer
   /** Unproven TCP connections, oldest first, each with the timer that ends it. */
   readonly #unproven = new Map<Socket, Cancel>()
-  readonly #challenges = new WeakMap<Duplex, Challenge>()
+  readonly #challenges = new WeakMap<Socket, Challenge>()
   #notes = 0
   #notesSinceMs = 0
   #closed: Promise<void> | undefined
@@ -195,7 +202,7 @@ class Porter implements Listening {
     const challenge = { ...claim, serverNonce: makeNonce() }
     this.#challenges.set(request.socket, challenge)
     const { secret, self, meshId } = credentials
-    const meeting = { meshId, port: this.port, ...challenge }
+    const meeting = meetingAt(request.socket, meshId, challenge)
     response
       .writeHead(401, {
         'WWW-Authenticate': 'Manyhands',
@@ -224,9 +231,9 @@ class Porter implements Listening {
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const verdict = this.#judge(request, socket)
     // Node's HTTP server gives its TCP socket; its type is Duplex for TLS's sake.
     const raw = socket as Socket
+    const verdict = this.#judge(request, raw)
     if ('status' in verdict) {
       this.#note(raw, verdict.reason)
       endWithRefusal(raw, verdict)
@@ -245,7 +252,7 @@ class Porter implements Listening {
     })
   }
 
-  #judge(request: IncomingMessage, socket: Duplex): Party | Refusal {
+  #judge(request: IncomingMessage, socket: Socket): Party | Refusal {
     const { headers } = request
     if (headers.origin !== undefined)
       return { status: 403, reason: 'browsers are not served here' }
@@ -256,7 +263,7 @@ class Porter implements Listening {
     if (challenge === undefined)
       return { status: 401, reason: 'ask for a nonce first: no proof without one' }
     const { secret, meshId } = this.#options.credentials
-    const meeting = { meshId, port: this.port, ...challenge }
+    const meeting = meetingAt(socket, meshId, challenge)
     const proof = headers[HEADER.proof]
     if (!isProven(proof, secret, 'client', challenge.party, meeting))
       return {
@@ -281,6 +288,13 @@ class Porter implements Listening {
     log.info('refused a connection', { from, port, reason })
   }
 }
+
+/** Where it was really met, not where it listens: a go-between may sit at another address. */
+const meetingAt = (
+  { localAddress: address = '', localPort: port = 0 }: Socket,
+  meshId: string,
+  { clientNonce, serverNonce }: Challenge,
+): Meeting => ({ meshId, clientNonce, serverNonce, address, port })
 
 const offers = (header: string | undefined): boolean =>
   header?.split(',').some((name) => name.trim() === SUBPROTOCOL) ?? false

@@ -9,6 +9,7 @@ const meeting = {
   meshId: 'b'.repeat(32),
   clientNonce: makeNonce(),
   serverNonce: makeNonce(),
+  address: '127.0.0.1',
   port: 4000,
 }
 
@@ -25,6 +26,7 @@ t.test('a proof holds for its side, party, meeting and secret alone', async (t) 
     isProven(proof, secret, 'client', party, { ...meeting, clientNonce: makeNonce() }),
     isProven(proof, secret, 'client', party, { ...meeting, serverNonce: makeNonce() }),
     isProven(proof, secret, 'client', party, { ...meeting, port: 4001 }),
+    isProven(proof, secret, 'client', party, { ...meeting, address: '127.0.0.2' }),
     isProven('', secret, 'client', party, meeting),
     isProven(`${proof}0`, secret, 'client', party, meeting),
     isProven(undefined, secret, 'client', party, meeting),

@@ -1,11 +1,18 @@
 // The door: who is let in, who is not and why, and what a hostile caller costs (nothing).
 
-import { get, type IncomingMessage } from 'node:http'
-import { connect, createServer, type Server } from 'node:net'
+import { createServer as createHttpServer, get, type IncomingMessage } from 'node:http'
+import {
+  type AddressInfo,
+  connect,
+  createServer,
+  type Server,
+  type Socket,
+} from 'node:net'
 import * as E from 'fp-ts/lib/Either.js'
 import t, { type Test } from 'tap'
-import { WebSocket } from 'ws'
+import { WebSocket, WebSocketServer } from 'ws'
 import { systemClock } from '../../src/clock.ts'
+import { makeNonce, prove } from '../../src/identity/secret.ts'
 import { knock } from '../../src/mesh/knock.ts'
 import { listen } from '../../src/mesh/listen.ts'
 import { HEADER, SUBPROTOCOL } from '../../src/mesh/transport.ts'
@@ -223,6 +230,49 @@ t.test('a proof does not hold at another port: a go-between gets nothing', async
   t.match(await failureOf(between), { kind: 'stranger', reason: /could not prove/ })
 })
 
+t.test('nor at another address with the same port', async (t) => {
+  const real = await openDoor(t)
+  const greet = (socket: Socket) => {
+    const onward = connect(real.port, '127.0.0.1')
+    t.teardown(() => onward.destroy())
+    onward.on('error', () => undefined)
+    socket.pipe(onward).pipe(socket)
+  }
+  await serve(t, greet, { host: '127.0.0.2', port: real.port })
+  const between = `ws://127.0.0.2:${real.port}`
+  t.match(await failureOf(between), { kind: 'stranger', reason: /could not prove/ })
+})
+
+t.test('what is proven on one connection does not hold on the next', async (t) => {
+  // It proves itself, closes, and its port answers again: it may be another program.
+  const self = { role: 'manager', nodeId: 'd'.repeat(32) } as const
+  const server = createHttpServer(({ headers, socket }, response) => {
+    const { localAddress: address = '', localPort: port = 0 } = socket
+    const clientNonce = String(headers[HEADER.nonce])
+    const meeting = { meshId, clientNonce, serverNonce: makeNonce(), address, port }
+    response
+      .writeHead(401, {
+        Connection: 'close',
+        [HEADER.role]: self.role,
+        [HEADER.node]: self.nodeId,
+        [HEADER.nonce]: meeting.serverNonce,
+        [HEADER.proof]: prove(secret, 'server', self, meeting),
+      })
+      .end()
+  })
+  const upgrader = new WebSocketServer({ noServer: true })
+  server.on('upgrade', (request, socket, head) =>
+    upgrader.handleUpgrade(request, socket, head, (ws) => {
+      t.teardown(() => ws.terminate())
+    }),
+  )
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => new Promise((resolve) => server.close(resolve)))
+  const { port } = server.address() as AddressInfo // it listens on TCP
+  const failure = await failureOf(`ws://127.0.0.1:${port}`)
+  t.match(failure, { kind: 'stranger', reason: /closed the connection/ })
+})
+
 t.test('an introduction that is not what was proven ends the connection', async (t) => {
   const manager = await openDoor(t)
   const { Link } = await import('../../src/mesh/link.ts')
@@ -276,15 +326,16 @@ const upgradeFailure = (
 /** A server that is no node. */
 const serve = async (
   t: Test,
-  greet: (socket: import('node:net').Socket) => void,
+  greet: (socket: Socket) => void,
+  { host = '127.0.0.1', port = 0 } = {},
 ): Promise<string> => {
   const server: Server = createServer((socket) => {
     socket.on('error', () => undefined)
     t.teardown(() => socket.destroy())
     greet(socket)
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  await new Promise<void>((resolve) => server.listen(port, host, resolve))
   t.teardown(() => new Promise((resolve) => server.close(resolve)))
   const address = server.address()
-  return typeof address === 'object' ? `ws://127.0.0.1:${address?.port}` : ''
+  return typeof address === 'object' ? `ws://${host}:${address?.port}` : ''
 }
