@@ -40,12 +40,16 @@ const bootOf = (): string => {
   }
 }
 
-/** Start time in clock ticks since boot (proc(5), stat field 22); '0' where there is no /proc. */
+/**
+ * Start time in clock ticks since boot (proc(5), stat field 22); '0' where there is no
+ * /proc. A zombie is dead: it waits for a parent that may never look.
+ */
 const startOf = (pid: number): string | undefined => {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
     // The name in parentheses may itself contain spaces and parentheses.
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return fields[0] === 'Z' ? undefined : fields[19]
   } catch {
     return isSignallable(pid) ? '0' : undefined
   }

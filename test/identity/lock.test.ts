@@ -1,11 +1,12 @@
 // The lock: one holder, and none after its death.
 
 import { spawn } from 'node:child_process'
-import { cpSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { lockHolder, takeLock } from '../../src/identity/lock.ts'
+import { stateOf, until } from '../support/runs.ts'
 
 const fixture = fileURLToPath(new URL('./fixtures/hold-lock.js', import.meta.url))
 
@@ -41,6 +42,26 @@ t.test('kill -9 of the holder gives it back', async (t) => {
   const mine = await takeLock(directory)
   t.ok('release' in mine)
   t.equal(readdirSync(directory).length, 2, 'the left-overs are gone')
+})
+
+t.test('a holder that is dead and not yet collected holds nothing', async (t) => {
+  const directory = t.testdir({})
+  // The shell becomes a program that never collects its children, as some first processes.
+  const script = '"$0" "$1" "$2" & echo $!; exec sleep 1000'
+  const parent = spawn('sh', ['-c', script, process.execPath, fixture, directory])
+  t.teardown(() => parent.kill('SIGKILL'))
+  let said = ''
+  parent.stdout.on('data', (text) => {
+    said += text
+  })
+  await until('it holds the lock', () => said.includes('held'))
+  const pid = Number.parseInt(said, 10)
+  t.match(lockHolder(directory), { pid })
+  process.kill(pid, 'SIGKILL')
+  await until('it is a zombie', () => stateOf(pid) === undefined)
+  t.ok(existsSync(`/proc/${pid}`), 'and not collected')
+  t.equal(lockHolder(directory), undefined)
+  t.ok('release' in (await takeLock(directory)))
 })
 
 t.test('a copied lock, a reused pid and nonsense count for nothing', async (t) => {
