@@ -7,7 +7,7 @@
 // are opened by path (FIFOs that the node reads) and closed again after the start.
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, constants, openSync } from 'node:fs'
+import { closeSync, constants, openSync, readdirSync, readFileSync } from 'node:fs'
 import type { StartRequest } from './frames.ts'
 import { encodeFrame, FrameType, frameDecoder } from './frames.ts'
 import { killGroup, signalGroup, startTimeOf } from './proc.ts'
@@ -131,11 +131,39 @@ const take = (type: number, run: number, body: Buffer): void => {
     setImmediate(startNext)
 }
 
+/** O_CLOEXEC, in the octal digits of /proc/PID/fdinfo (proc(5)). */
+const CLOSES_ON_EXEC = 0o2000000
+
+/**
+ * What the node was itself given beyond stdin, stdout and stderr (a shell's `9>lock`, a
+ * service manager's socket) would reach every program. All that Node opens closes itself.
+ */
+const closeInherited = (): void => {
+  try {
+    for (const fd of readdirSync('/proc/self/fd').map(Number)) {
+      if (fd > 2 && isInherited(fd)) closeSync(fd)
+    }
+  } catch {
+    // no /proc on this system
+  }
+}
+
+const isInherited = (fd: number): boolean => {
+  try {
+    const [, flags = ''] =
+      /^flags:\s+(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')) ?? []
+    return flags !== '' && (Number.parseInt(flags, 8) & CLOSES_ON_EXEC) === 0
+  } catch {
+    return false // it was the one that read the folder
+  }
+}
+
 const end = (): void => {
   for (const { pid, startTime } of programs.values()) killGroup(pid, startTime)
   process.exit(0)
 }
 
+closeInherited()
 // One throw must not take every program along with it.
 process.on('uncaughtException', (error) => {
   process.stderr.write(`${error.stack ?? error.message}\n`)

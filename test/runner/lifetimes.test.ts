@@ -1,7 +1,15 @@
 // Lifetimes: whoever dies, no program is left behind, and what ended is told.
 
 import { execFileSync, spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -20,6 +28,10 @@ import {
 
 /** A program with a child, both deaf to gentle signals; prints the child's pid. */
 const stubborn = 'trap "" INT TERM; sleep 1000 & echo $!; wait; sleep 1000'
+
+const nodeWithRun = fileURLToPath(
+  new URL('../fixtures/programs/node-with-run.js', import.meta.url),
+)
 
 t.test('close kills every group, tells each run its end, leaves no file', async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'manyhands-runner-'))
@@ -61,12 +73,9 @@ t.test('closing at once ends what was not yet started', async (t) => {
 })
 
 t.test('a node killed with -9 takes every group along', async (t) => {
-  const program = fileURLToPath(
-    new URL('../fixtures/programs/node-with-run.js', import.meta.url),
-  )
   const directory = mkdtempSync(join(tmpdir(), 'manyhands-runner-'))
   t.teardown(() => rmSync(directory, { recursive: true, force: true }))
-  const node = spawn(process.execPath, [program, directory, stubborn], {
+  const node = spawn(process.execPath, [nodeWithRun, directory, stubborn], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   t.teardown(() => node.kill('SIGKILL'))
@@ -79,6 +88,22 @@ t.test('a node killed with -9 takes every group along', async (t) => {
   t.equal(readdirSync(directory).length, 1, 'it could not clean up')
   testRunner(t, { directory })
   await until('the next one sweeps', () => readdirSync(directory).length === 1)
+})
+
+t.test('what the node itself inherited does not reach a program', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'manyhands-runner-'))
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  const given = openSync(join(directory, 'given'), 'w')
+  t.teardown(() => closeSync(given))
+  const seen = join(directory, 'seen')
+  const script = `ls /proc/self/fd >${seen}; echo $$; exec sleep 1000`
+  const node = spawn(process.execPath, [nodeWithRun, join(directory, 'runs'), script], {
+    stdio: ['ignore', 'pipe', 'inherit', given, given],
+  })
+  t.teardown(() => node.kill('SIGKILL'))
+  await new Promise((resolve) => node.stdout?.once('data', resolve))
+  // The last one is the folder that `ls` reads.
+  t.equal(readFileSync(seen, 'utf8'), '0\n1\n2\n3\n')
 })
 
 t.test('a launcher killed with -9 ends its runs and is replaced', async (t) => {
