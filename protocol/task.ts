@@ -125,6 +125,9 @@ export type Assignment = t.TypeOf<typeof Assignment>
 export const TaskAttempt = fields({ task_id: TaskId, attempt: Attempt })
 export type TaskAttempt = t.TypeOf<typeof TaskAttempt>
 
+/** Where a blob is, as its holder names it. */
+export const BlobRef = Text(255)
+
 /**
  * One captured descriptor. Up to INLINE_BYTES for both together the bytes are in `inline`,
  * else `ref` is an address for BlobRead at the worker. `size` counts what the program wrote,
@@ -133,7 +136,7 @@ export type TaskAttempt = t.TypeOf<typeof TaskAttempt>
  */
 export const Captured = fields(
   { size: Uint, sha256: Pattern('Sha256', 64, /^[0-9a-f]{64}$/) },
-  { inline: Bytes(INLINE_BYTES), ref: Text(255), lost: Uint },
+  { inline: Bytes(INLINE_BYTES), ref: BlobRef, lost: Uint },
 )
 export type Captured = t.TypeOf<typeof Captured>
 

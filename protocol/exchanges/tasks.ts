@@ -18,6 +18,7 @@ import {
 } from '../scalars.ts'
 import {
   Assignment,
+  BlobRef,
   DATA_BYTES,
   ErrorKind,
   TASKS_PER_MESSAGE,
@@ -148,13 +149,13 @@ export const tasks = {
   BlobRead: exchange({
     direction: 'peers',
     about: 'Reads a stored blob (a result too large to travel inline) from an offset.',
-    request: fields({ ref: t.string, offset: Uint, max: Uint }),
+    request: fields({ ref: BlobRef, offset: Uint, max: Uint }),
     answers: { BlobData: OutputData, NotFound: fields({}) },
   }),
   BlobRelease: exchange({
     direction: 'peers',
     about: 'The blobs are no longer needed.',
-    request: fields({ refs: List(t.string, 1000) }),
+    request: fields({ refs: List(BlobRef, 1000) }),
     answers: { Ack },
   }),
 }

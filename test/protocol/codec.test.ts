@@ -3,6 +3,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import * as E from 'fp-ts/lib/Either.js'
+import type * as io from 'io-ts'
 import t from 'tap'
 import { encodeAnswer, encodeRequest } from '../../protocol/codec.ts'
 import { compileFault } from '../../protocol/fault.ts'
@@ -182,6 +183,54 @@ t.test('what is sent is clean, or is not sent', async (t) => {
   t.throws(() => encodeRequest('Nothing', {}), /Nothing/)
   t.throws(() => encodeAnswer('ManagerPing', 'Ack', {}), /Ack/)
   t.throws(() => encodeAnswer('ManagerPing', 'Error', { code: 'tired' }), /`code`/)
+})
+
+/** Paths at which a codec takes text or a list of any length. */
+const unlimited = (codec: io.Mixed, path: string): readonly string[] => {
+  const type = codec as unknown as {
+    readonly _tag?: string
+    readonly type: io.Mixed
+    readonly types: readonly io.Mixed[]
+    readonly props: Readonly<Record<string, io.Mixed>>
+    readonly codomain: io.Mixed
+  }
+  switch (type._tag) {
+    case 'StringType':
+    case 'ArrayType':
+    case 'DictionaryType':
+      return [path]
+    case 'RefinementType':
+      return unlimitedWithin(type.type, path)
+    case 'ExactType':
+      return unlimited(type.type, path)
+    case 'IntersectionType':
+    case 'UnionType':
+    case 'TupleType':
+      return type.types.flatMap((part) => unlimited(part, path))
+    case 'InterfaceType':
+    case 'PartialType':
+      return Object.entries(type.props).flatMap(([name, field]) =>
+        unlimited(field, `${path}.${name}`),
+      )
+    default:
+      return []
+  }
+}
+
+/** What a refinement limits is a list or a map; its items have limits of their own. */
+const unlimitedWithin = (codec: io.Mixed, path: string): readonly string[] => {
+  const type = codec as unknown as {
+    readonly _tag?: string
+    readonly type: io.Mixed
+    readonly codomain: io.Mixed
+  }
+  if (type._tag === 'ArrayType') return unlimited(type.type, `${path}[]`)
+  if (type._tag === 'DictionaryType') return unlimited(type.codomain, `${path}[]`)
+  return unlimited(codec, path)
+}
+
+t.test('every text, list and map of every message has a limit', async (t) => {
+  for (const { name, codec } of bodies) t.same(unlimited(codec, name), [], name)
 })
 
 t.test('a map key that no frame may carry is no valid key', async (t) => {
