@@ -24,11 +24,12 @@ export const prepareWorker: PrepareRole = async (parts) => {
     about: `${config.cores} cores, ${gibibytes(config.memoryBytes)} GiB`,
     begin: async (mesh) => {
       mkdirSync(config.directory, { recursive: true, mode: 0o700 })
-      const runner = createRunner({ directory: join(directory, 'runs'), log })
       const jobs = createJobs({
         path: pathOf(config),
         directory: join(directory, 'jobs'),
       })
+      // After all that may fail: a launcher would be left behind.
+      const runner = createRunner({ directory: join(directory, 'runs'), log })
       const outbox = memoryOutbox()
       const worker = new Worker({
         clock,

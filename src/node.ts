@@ -67,18 +67,43 @@ export const startNode = async (
   const directory = stateDirectory(options.state, around.environment)
   const state = openState(directory)
   if (E.isLeft(state)) return state
-  const slot = await takeSlot({
-    directory,
-    role: options.role,
-    name: options.name,
-    baseName: baseNameOf(around.environment, hostname()),
-  })
-  if (E.isLeft(slot)) return slot
-  const node = new Node(options, around, state.right, slot.right)
-  const listening = await node.start()
-  if (E.isRight(listening)) return E.right(node)
-  await node.close()
-  return listening
+  try {
+    const slot = await takeSlot({
+      directory,
+      role: options.role,
+      name: options.name,
+      baseName: baseNameOf(around.environment, hostname()),
+    })
+    if (E.isLeft(slot)) return slot
+    return await startIn(slot.right, state.right, options, around)
+  } catch (error) {
+    return E.left(faultOf(error))
+  }
+}
+
+/** With the slot that it took; whatever goes wrong, it is given back. */
+const startIn = async (
+  slot: Slot,
+  state: MeshState,
+  options: NodeOptions,
+  around: NodeSurroundings,
+): Promise<Either<StartFailure, RunningNode>> => {
+  const node = new Node(options, around, state, slot)
+  try {
+    const listening = await node.start()
+    if (E.isRight(listening)) return E.right(node)
+    await node.close()
+    return listening
+  } catch (error) {
+    await node.close()
+    throw error
+  }
+}
+
+/** A full disk, a folder that is not ours: a sentence. Anything else is a bug, and thrown on. */
+const faultOf = (error: unknown): StartFailure => {
+  if (!(error instanceof Error && 'syscall' in error)) throw error
+  return { reason: `cannot start: ${error.message}` }
 }
 
 class Node implements RunningNode {

@@ -2,7 +2,7 @@
 // end in order, and say why they cannot start.
 
 import { execFileSync } from 'node:child_process'
-import { chmodSync } from 'node:fs'
+import { chmodSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import t from 'tap'
@@ -90,6 +90,27 @@ t.test('a state directory that others can read is refused', async (t) => {
   const again = await tryNode(t, { state })
   t.match(again.result, E.left({ reason: /chmod 600/ }))
 })
+
+t.test(
+  'a state directory that cannot be used is told, and nothing is held',
+  async (t) => {
+    const state = join(t.testdir({}), 'state')
+    const { node } = await beginNode(t, { state })
+    await node.close()
+    const nodes = join(state, 'nodes')
+    rmSync(nodes, { recursive: true })
+    writeFileSync(nodes, '')
+    const without = await tryNode(t, { state })
+    t.match(without.result, E.left({ reason: /cannot start: .*nodes/ }))
+    rmSync(nodes)
+    const broken = async () => statSync(join(state, 'absent')) && Promise.reject()
+    const prepare = { manager: broken, worker: broken }
+    const failed = await tryNode(t, { state }, { prepare })
+    t.match(failed.result, E.left({ reason: /cannot start: ENOENT.*absent/ }))
+    const again = await beginNode(t, { state })
+    t.equal(again.node.hostName, 'test', 'its slot was given back')
+  },
+)
 
 t.test('a copied state directory: the second node is told and ends', async (t) => {
   const dir = t.testdir({})
