@@ -8,11 +8,15 @@ import { EXIT } from './outcome.ts'
 import { addVerbs } from './verbs.ts'
 
 const AFTER = `
-A node in the foreground: manyhands --role manager|worker [--name HOST_NAME] [--cores N]
+A verb's flags and examples: manyhands VERB --help
+A node in the foreground:    manyhands --role manager|worker [flags], see
+                             manyhands --role worker --help
+The version:                 manyhands --version
 
 From nothing to a first command:
   manyhands up
   manyhands run -- hostname
+  manyhands run --each *.txt -- wc -w {}
   manyhands down
 
 Exit codes (run has its own): 0 done, 1 failed, 2 usage, 3 not found, 4 no node can run it,
@@ -23,7 +27,8 @@ export const main = async (argv: readonly string[], io: Io): Promise<number> => 
   let code: number = EXIT.ok
   const program = new Command('manyhands')
     .description('One binary that turns the machines on a network into one.')
-    .usage('VERB [options]')
+    .usage('VERB [flags]')
+    .configureHelp({ subcommandTerm: termOf })
     .helpOption('-h, --help', 'show help')
     .helpCommand(false)
     .enablePositionalOptions()
@@ -46,16 +51,30 @@ export const main = async (argv: readonly string[], io: Io): Promise<number> => 
   }
 }
 
+/** `retry <id...>`: every verb has flags, so the list does not say it of each. */
+const termOf = (command: Command): string =>
+  [
+    command.name(),
+    ...command.registeredArguments.map((argument) => {
+      const name = `${argument.name()}${argument.variadic ? '...' : ''}`
+      return argument.required ? `<${name}>` : `[${name}]`
+    }),
+  ].join(' ')
+
 /** Says what failed and gives its exit code; a bug is thrown on. */
 const failed = async (error: unknown, verb: string, io: Io): Promise<number> => {
   const stderr = new Sink(io.stderr)
   const runs = verb === 'run'
+  const isVerb =
+    error instanceof CommanderError &&
+    error.code !== 'commander.unknownCommand' &&
+    /^[a-z]+$/.test(verb)
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return EXIT.ok
     if (error.code === 'commander.help') return EXIT.usage
     const text = error.message.replace(/^error: /, '')
     await stderr.line(
-      `manyhands: ${text} (flags and examples: manyhands ${helpFor(verb)})`,
+      `manyhands: ${text} (flags and examples: manyhands ${isVerb ? `${verb} ` : ''}--help)`,
     )
     return runs ? EXIT.ours : EXIT.usage
   }
@@ -67,9 +86,6 @@ const failed = async (error: unknown, verb: string, io: Io): Promise<number> => 
   await stderr.line(`manyhands: ${error.message}`)
   return runs ? EXIT.ours : codeOf(error.failure)
 }
-
-const helpFor = (verb: string): string =>
-  /^[a-z]+$/.test(verb) ? `${verb} --help` : '--help'
 
 const codeOf = (failure: ClientFailure): number => {
   switch (failure.kind) {

@@ -14,6 +14,8 @@ import {
 
 type Done = (code: number) => void
 
+const ID = 'a task id, or the number at its end'
+
 /** Adds every verb to the program; `done` gets the exit code of the one that ran. */
 export const addVerbs = (program: Command, io: Io, done: Done): void => {
   program.commandsGroup('A mesh on this machine:')
@@ -45,21 +47,42 @@ const parsed =
     }
   }
 
-const verb = (program: Command, name: string, about: string, examples: string): Command =>
+/** A verb with what it does, examples of its use, and what else must be said of it. */
+const verb = (
+  program: Command,
+  name: string,
+  {
+    about,
+    examples,
+    notes = '',
+  }: { readonly about: string; readonly examples: string; readonly notes?: string },
+): Command =>
   program
     .command(name)
     .description(about)
-    .addHelpText('after', `\nExamples:\n${examples.replace(/^/gm, '  ')}`)
+    .addHelpText(
+      'after',
+      `\nExamples:\n${examples.replace(/^/gm, '  ')}${notes && `\n\n${notes}`}`,
+    )
+
+/** Which mesh: of the verbs that act on this machine's processes. */
+const stateFlag = (command: Command): Command =>
+  command
+    .optionsGroup('The mesh:')
+    .option(
+      '--state <dir>',
+      "where its secret and its nodes' addresses lie (default: $XDG_STATE_HOME/manyhands or ~/.local/state/manyhands)",
+    )
 
 /** Flags of how to reach the mesh, last in each verb's help. */
 const meshFlags = (command: Command): Command =>
-  command
-    .optionsGroup('The mesh:')
-    .option('--state <dir>', 'state directory (default: ~/.local/state/manyhands)')
-    .option('--at <url>', "a manager's address, instead of looking for one")
+  stateFlag(command).option(
+    '--at <url>',
+    "a manager's address (ws://host:port), instead of looking for one",
+  )
 
 const jsonFlag = (command: Command): Command =>
-  command.option('--json', 'a list of objects for programs')
+  command.option('--json', 'one line: a list of objects, for programs')
 
 const taskFlags = (command: Command, io: Io): Command => {
   const count = (min: number) => parsed(parseCount(min))
@@ -67,45 +90,56 @@ const taskFlags = (command: Command, io: Io): Command => {
     .optionsGroup('The task:')
     .option(
       '--timeout <time>',
-      'stop it after 500ms, 10s, 5m, 1h of running',
+      'stop it after so long: 500ms, 10s, 5m, 1h (default: never)',
       parsed(parseDuration),
     )
-    .option('--dir <dir>', 'directory it runs in (default: this one)')
+    .option('--dir <dir>', 'directory that it runs in (default: the current one)')
     .option(
       '--env <K=V>',
-      'set a variable; K alone passes it on (repeatable)',
+      'set a variable; K alone passes yours on (repeatable)',
       parsed(parseVariable(io.env)),
     )
-    .option('--retries <n>', 'failures that are forgiven (default: 0)', count(0))
+    .option(
+      '--retries <n>',
+      'run it again after a failure, at most so often (default: 0)',
+      count(0),
+    )
     .option(
       '--priority <n>',
       'higher goes first (default: 0)',
       count(Number.MIN_SAFE_INTEGER),
     )
-    .option('--name <name>', 'a name for lists')
+    .option('--name <name>', 'shown in lists instead of the command')
     .addOption(
       new Option(
         '--output <policy>',
-        'none, capture (kept) or stream (read live)',
+        'of its output: none is kept, capture keeps it, stream waits for readers (default: stream for run, else capture)',
       ).argParser(parsed(parseWord(['none', 'capture', 'stream']))),
     )
     .optionsGroup('Where it runs:')
-    .option('--cores <n>', 'cores it needs (default: 1)', count(0))
-    .option('--memory <size>', 'memory it needs: 512M, 2G', parsed(parseSize))
-    .option('--host <name>', 'on this host only')
-    .option('--label <k=v>', 'on hosts with this label (repeatable)', parsed(parsePair))
+    .option('--cores <n>', 'cores that it needs; 0: takes no slot (default: 1)', count(0))
+    .option(
+      '--memory <size>',
+      'memory that it needs: 512M, 2G (counted, not enforced)',
+      parsed(parseSize),
+    )
+    .option('--host <name>', 'only on this host')
+    .option(
+      '--label <k=v>',
+      'only on hosts with this label (repeatable)',
+      parsed(parsePair),
+    )
 }
 
 const addUp = (program: Command, io: Io, done: Done): void => {
-  meshFlags(
-    verb(
-      program,
-      'up',
-      'start a manager and workers here, in the background',
-      'manyhands up\nmanyhands up --workers 4',
-    ).option(
+  stateFlag(
+    verb(program, 'up', {
+      about: 'start a manager and workers here, in the background',
+      examples: 'manyhands up\nmanyhands up --workers 4',
+      notes: `Returns when the workers are ready. What the nodes say is in the state directory's logs/.`,
+    }).option(
       '--workers <n>',
-      'how many workers share the cores',
+      'how many workers share the cores of this machine',
       parsed(parseCount(1)),
       2,
     ),
@@ -116,13 +150,13 @@ const addUp = (program: Command, io: Io, done: Done): void => {
 }
 
 const addDown = (program: Command, io: Io, done: Done): void => {
-  meshFlags(
-    verb(
-      program,
-      'down',
-      'stop what runs here: workers finish their tasks first',
-      'manyhands down\nmanyhands down --now',
-    ).option('--now', 'end running tasks instead of waiting for them'),
+  stateFlag(
+    verb(program, 'down', {
+      about: 'stop the nodes here; workers finish their tasks first',
+      examples: 'manyhands down\nmanyhands down --now',
+      notes: `Returns when their processes are gone. Workers wait 30 s for their tasks, or as long as their
+--grace says. The list of tasks ends with the manager.`,
+    }).option('--now', 'kill what runs instead of waiting for it'),
   ).action(async (options) => {
     const { down } = await import('./down.ts')
     done(await down(io, options))
@@ -132,7 +166,10 @@ const addDown = (program: Command, io: Io, done: Done): void => {
 const addNodes = (program: Command, io: Io, done: Done): void => {
   meshFlags(
     jsonFlag(
-      verb(program, 'nodes', 'list the nodes', 'manyhands nodes\nmanyhands nodes --json'),
+      verb(program, 'nodes', {
+        about: 'list the nodes: role, state, cores, what they run and have run',
+        examples: 'manyhands nodes\nmanyhands nodes --json',
+      }),
     ),
   ).action(async (options) => {
     const { nodes } = await import('./nodes.ts')
@@ -145,20 +182,31 @@ manyhands run --timeout 1m --cores 2 -- make -j2
 cat data | manyhands run -- sort -u > sorted
 manyhands run --each *.png -- convert {} -resize 50% small/{/}
 manyhands run --each-line urls.txt -- curl -sfO {}
+seq 100 | manyhands run --each-line - --keep-order -- expr 2 '*' {}`
 
-Placeholders of --each: {} the item, {.} without its extension, {/} its last part,
-{//} its directory, {#} its number. Without any, the item becomes the last argument.
+const RUN_NOTES = `In the command of --each and --each-line:
+  {}   the item             {.}   without its extension   {#}   its number, from 1
+  {/}  its last part        {//}  its directory
+Without any of them the item becomes the last argument. No shell reads an item; for pipes
+give one:  manyhands run --each *.txt -- sh -c 'sort "$1" | uniq -c' sh {}
 
 Exit codes: the program's own; 124 time limit, 125 the mesh, 126 not executable,
 127 not found, 128+N ended by signal N. With --each: 0 if all succeeded, else 1.`
 
 const addRun = (program: Command, io: Io, done: Done): void => {
-  const command = verb(program, 'run', 'run a program, or one per item', RUN_EXAMPLES)
+  const command = verb(program, 'run', {
+    about: 'run a program as if it ran here, or one per item, spread over the mesh',
+    examples: RUN_EXAMPLES,
+    notes: RUN_NOTES,
+  })
     .argument('[command...]', 'the program and its arguments, after --')
     .passThroughOptions()
     .optionsGroup('Many at once:')
-    .option('--each <file...>', 'one task per file')
-    .option('--each-line <file>', 'one task per line of a file, or of stdin (-)')
+    .option('--each <file...>', 'one task per file; the list ends at -- or the next flag')
+    .option(
+      '--each-line <file>',
+      'one task per line of a file, or of stdin (-); empty lines are left out',
+    )
     .option('--keep-order', "outputs in the items' order, not as they come")
     .option('--json', 'a line of JSON per task instead of its output')
     .option('-q, --quiet', 'no progress and no summary')
@@ -179,16 +227,18 @@ const addRun = (program: Command, io: Io, done: Done): void => {
 
 const addSubmit = (program: Command, io: Io, done: Done): void => {
   const command = jsonFlag(
-    verb(
-      program,
-      'submit',
-      'hand a task in and print its id',
-      'manyhands submit -- make all\nmanyhands wait $(manyhands submit -- make all)',
-    )
+    verb(program, 'submit', {
+      about: 'hand a task in, print its id and leave',
+      examples:
+        'manyhands submit -- make all\nmanyhands submit --retries 3 --batch nightly -- ./backup.sh\nmanyhands wait $(manyhands submit -- make all)',
+    })
       .argument('[command...]', 'the program and its arguments, after --')
       .passThroughOptions()
       .option('--key <key>', 'the same key again submits nothing and gives the same id')
-      .option('--batch <name>', 'group it for wait and cancel'),
+      .option(
+        '--batch <name>',
+        'a name for many tasks together, for wait, cancel and tasks',
+      ),
   )
   meshFlags(taskFlags(command, io)).action(async (words: string[], options) => {
     const { submit } = await import('./submit.ts')
@@ -199,12 +249,10 @@ const addSubmit = (program: Command, io: Io, done: Done): void => {
 const addRetry = (program: Command, io: Io, done: Done): void => {
   meshFlags(
     jsonFlag(
-      verb(
-        program,
-        'retry',
-        'submit ended tasks again',
-        'manyhands retry 17 18',
-      ).argument('<id...>', 'task ids'),
+      verb(program, 'retry', {
+        about: 'submit ended tasks again, as new ones, and print their ids',
+        examples: 'manyhands retry 17 18',
+      }).argument('<id...>', ID),
     ),
   ).action(async (ids: string[], options) => {
     const { retry } = await import('./retry.ts')
@@ -215,13 +263,11 @@ const addRetry = (program: Command, io: Io, done: Done): void => {
 const addCancel = (program: Command, io: Io, done: Done): void => {
   meshFlags(
     jsonFlag(
-      verb(
-        program,
-        'cancel',
-        'abort tasks and wait until they are gone',
-        'manyhands cancel 17\nmanyhands cancel --batch nightly',
-      )
-        .argument('[id...]', 'task ids')
+      verb(program, 'cancel', {
+        about: 'end tasks, waiting or running, and return when they are gone',
+        examples: 'manyhands cancel 17\nmanyhands cancel --batch nightly',
+      })
+        .argument('[id...]', ID)
         .option('--batch <name>', 'all of a batch'),
     ),
   ).action(async (ids: string[], options) => {
@@ -233,13 +279,12 @@ const addCancel = (program: Command, io: Io, done: Done): void => {
 const addWait = (program: Command, io: Io, done: Done): void => {
   meshFlags(
     jsonFlag(
-      verb(
-        program,
-        'wait',
-        'wait until tasks have ended',
-        'manyhands wait 17 18\nmanyhands wait --batch nightly',
-      )
-        .argument('[id...]', 'task ids')
+      verb(program, 'wait', {
+        about: 'wait until tasks have ended; a line for each as it does',
+        examples: 'manyhands wait 17 18\nmanyhands wait --batch nightly',
+        notes: 'Exit code 0 if all of them succeeded, else 1.',
+      })
+        .argument('[id...]', ID)
         .option('--batch <name>', 'all of a batch'),
     ),
   ).action(async (ids: string[], options) => {
@@ -260,20 +305,18 @@ const STATES: Readonly<Record<string, readonly TaskState[]>> = {
 const addTasks = (program: Command, io: Io, done: Done): void => {
   meshFlags(
     jsonFlag(
-      verb(
-        program,
-        'tasks',
-        'list tasks, newest first',
-        'manyhands tasks\nmanyhands tasks --only failed --json',
-      )
+      verb(program, 'tasks', {
+        about: 'list tasks, newest first',
+        examples:
+          'manyhands tasks\nmanyhands tasks --only running --host pi\nmanyhands tasks --only failed --json',
+      })
         .addOption(
-          new Option(
-            '--only <state>',
-            `of a state: ${Object.keys(STATES).join(', ')}`,
-          ).choices(Object.keys(STATES)),
+          new Option('--only <state>', 'those in this state').choices(
+            Object.keys(STATES),
+          ),
         )
-        .option('--host <name>', 'of a host')
-        .option('--batch <name>', 'of a batch')
+        .option('--host <name>', 'those of this host')
+        .option('--batch <name>', 'those of this batch')
         .option('--limit <n>', 'at most so many (default: 50)', parsed(parseCount(1))),
     ),
   ).action(async (options) => {
@@ -286,10 +329,10 @@ const addTasks = (program: Command, io: Io, done: Done): void => {
 const addShow = (program: Command, io: Io, done: Done): void => {
   meshFlags(
     jsonFlag(
-      verb(program, 'show', 'everything about a task', 'manyhands show 17').argument(
-        '<id>',
-        'a task id, or the number at its end',
-      ),
+      verb(program, 'show', {
+        about: 'everything about a task: its command, times, outcome and attempts',
+        examples: 'manyhands show 17\nmanyhands show 17 --json',
+      }).argument('<id>', ID),
     ),
   ).action(async (id: string, options) => {
     const { show } = await import('./show.ts')
@@ -299,15 +342,14 @@ const addShow = (program: Command, io: Io, done: Done): void => {
 
 const addLogs = (program: Command, io: Io, done: Done): void => {
   meshFlags(
-    verb(
-      program,
-      'logs',
-      'what a task wrote',
-      'manyhands logs 17\nmanyhands logs -f 17 | grep error',
-    )
-      .argument('<id>', 'a task id, or the number at its end')
+    verb(program, 'logs', {
+      about: 'what a task wrote',
+      examples:
+        'manyhands logs 17\nmanyhands logs -f 17 | grep error\nmanyhands logs --from 1000000 17',
+    })
+      .argument('<id>', ID)
       .option('-f, --follow', 'go on until it ends')
-      .option('--from <byte>', 'from this byte on', parsed(parseCount(0)))
+      .option('--from <byte>', 'from this byte of its output on', parsed(parseCount(0)))
       .option('--stderr', 'its stderr instead of its stdout'),
   ).action(async (id: string, options) => {
     const { logs } = await import('./logs.ts')
@@ -318,12 +360,11 @@ const addLogs = (program: Command, io: Io, done: Done): void => {
 const addExplain = (program: Command, io: Io, done: Done): void => {
   meshFlags(
     jsonFlag(
-      verb(
-        program,
-        'explain',
-        'why a task is where it is',
-        'manyhands explain 17\n\nExit code 4: it waits and no node can run it.',
-      ).argument('<id>', 'a task id, or the number at its end'),
+      verb(program, 'explain', {
+        about: 'why a task waits, or where it is, with a reason for each worker',
+        examples: 'manyhands explain 17',
+        notes: 'Exit code 4: it waits and no node can run it.',
+      }).argument('<id>', ID),
     ),
   ).action(async (id: string, options) => {
     const { explain } = await import('./explain.ts')
