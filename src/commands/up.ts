@@ -46,13 +46,15 @@ export const up = async (
     if (running.length > 0) return await tellRunning(io, options, directory)
     const begin = performance.now()
     const started = new Started(directory)
-    const failure = await started.all(options.workers, io)
-    if (typeof failure === 'string') {
+    const undo = io.onInterrupt((signal) => started.interrupt(signal))
+    const nodes = await started.all(options.workers, io)
+    undo()
+    if (typeof nodes === 'string') {
       await started.stop()
-      await stderr.line(`manyhands: ${failure}`)
-      return EXIT.failed
+      await stderr.line(`manyhands: ${nodes}`)
+      return started.exitCode
     }
-    await stdout.line(nodeTable(failure))
+    await stdout.line(nodeTable(nodes))
     await stdout.line(
       `up in ${formatDuration(performance.now() - begin)}; try: manyhands run -- hostname; stop with: manyhands down`,
     )
@@ -116,8 +118,21 @@ class Started {
   readonly #directory: string
   readonly #children: { readonly child: ChildProcess; readonly log: string }[] = []
 
+  #signal: 'SIGINT' | 'SIGTERM' | undefined
+
   constructor(directory: string) {
     this.#directory = directory
+  }
+
+  /** Ctrl-C: what `all` waits for is not waited for any more. */
+  interrupt(signal: 'SIGINT' | 'SIGTERM'): void {
+    this.#signal = signal
+  }
+
+  /** Of an `up` that did not come about. */
+  get exitCode(): number {
+    if (this.#signal === undefined) return EXIT.failed
+    return this.#signal === 'SIGINT' ? EXIT.interrupted : 143
   }
 
   /** The nodes once all workers are managed, or why not. */
@@ -171,6 +186,7 @@ class Started {
   /** A moment later: why this cannot become well, if so. */
   async #look(deadline: number): Promise<string | undefined> {
     await pause(LOOK_MS)
+    if (this.#signal !== undefined) return 'stopped; nothing was left running'
     const ended = this.#children.find(
       ({ child }) => child.exitCode !== null || child.signalCode !== null,
     )
