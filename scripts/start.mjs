@@ -1,11 +1,13 @@
 // The main job: a mesh of one manager and two workers on this machine compresses and
 // hashes every file of the TypeScript compiler, and the result is checked against the same
-// work done without a mesh. Ctrl-C at any time leaves nothing behind.
+// work done without a mesh. The result goes to stdout, everything else to stderr; the exit
+// code is 0 if every result is right and no process is left, 130 after Ctrl-C, which at any
+// time leaves nothing behind.
 //
 //   npm start                          the files of node_modules/typescript/lib
 //   npm start -- FILE...               your own files
 
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -20,6 +22,7 @@ const program = ['sh', '-c', 'gzip -9nc -- "$1" | sha256sum', 'compress-and-hash
 const lane = Math.max(workers, availableParallelism())
 
 const say = (text = '') => process.stderr.write(`${text}\n`)
+const tell = (text = '') => process.stdout.write(`${text}\n`)
 const seconds = (ms) => `${(ms / 1000).toFixed(2)} s`
 const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`
 
@@ -31,8 +34,32 @@ const defaultFiles = () => {
     .sort()
 }
 
+// npm hands a Ctrl-C on that the terminal has sent to everybody already: one is enough.
 const stop = new AbortController()
-for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => stop.abort())
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
+  process.on(signal, () => {
+    if (!stop.signal.aborted) say('\nstopping')
+    stop.abort()
+  })
+
+/** A program with its children in a group of their own, which is ended as a whole. */
+const inGroup = async (command, args) => {
+  stop.signal.throwIfAborted()
+  const running = execa(command, args, { detached: true })
+  const end = () => {
+    try {
+      process.kill(-running.pid, 'SIGKILL')
+    } catch {
+      // It has ended already.
+    }
+  }
+  stop.signal.addEventListener('abort', end)
+  try {
+    return await running
+  } finally {
+    stop.signal.removeEventListener('abort', end)
+  }
+}
 
 /** The same commands, as many at once, straight from this process. */
 const withoutMesh = async (files) => {
@@ -41,21 +68,25 @@ const withoutMesh = async (files) => {
   const start = performance.now()
   const work = async () => {
     for (const file of queue) {
-      const { stdout } = await execa(program[0], [...program.slice(1), file], {
-        cancelSignal: stop.signal,
-      })
+      const { stdout } = await inGroup(program[0], [...program.slice(1), file])
       digests.set(file, stdout)
     }
   }
-  await Promise.all(Array.from({ length: lane }, work))
+  const lanes = await Promise.allSettled(Array.from({ length: lane }, work))
+  stop.signal.throwIfAborted()
+  for (const { reason } of lanes) if (reason !== undefined) throw reason
   return { digests, ms: performance.now() - start }
 }
 
+// In a group of its own, so that a Ctrl-C comes from here alone and once: a second one
+// would make it leave without waiting.
 const manyhands = (state, args, options = {}) =>
-  // Right after the verb: behind `--` it would be the program's.
+  // --state right after the verb: behind `--` it would be the program's.
   execa(process.execPath, [binary, args[0], '--state', state, ...args.slice(1)], {
     stderr: 'inherit',
     stdin: 'ignore',
+    detached: true,
+    forceKillAfterDelay: 20_000,
     ...options,
   })
 
@@ -67,7 +98,6 @@ const withMesh = async (state, files) => {
     ['run', '--json', '--each', ...files, '--', ...program, '{}'],
     {
       cancelSignal: stop.signal,
-      forceKillAfterDelay: 20_000,
       maxBuffer: 1e9,
       reject: false,
     },
@@ -96,7 +126,7 @@ const table = (rows) => {
     Math.max(...rows.map((row) => String(row[column]).length)),
   )
   for (const row of rows)
-    say(
+    tell(
       `  ${row
         .map((cell, column) =>
           column === 0
@@ -110,10 +140,12 @@ const table = (rows) => {
 const perHost = (tasks) => {
   const hosts = new Map()
   for (const task of tasks) {
-    const host = hosts.get(task.host_name) ?? { done: 0, ms: 0 }
-    host.done += 1
+    const name = task.host_name ?? 'not started'
+    const host = hosts.get(name) ?? { tasks: 0, failed: 0, ms: 0 }
+    host.tasks += 1
+    if (task.state !== 'completed') host.failed += 1
     host.ms += task.run_ms ?? 0
-    hosts.set(task.host_name, host)
+    hosts.set(name, host)
   }
   return [...hosts].sort(([a], [b]) => a.localeCompare(b))
 }
@@ -130,6 +162,18 @@ const differences = (tasks, digests) => {
   return wrong
 }
 
+/** Nothing is hidden: on a machine with other work either may come out ahead. */
+const overhead = (meshMs, plainMs, count) => {
+  const percent = Math.round((meshMs / plainMs - 1) * 100)
+  const each = `${Math.abs((meshMs - plainMs) / count).toFixed(1)} ms`
+  return percent >= 0
+    ? `${percent} %, ${each} per task`
+    : `none this time: ${-percent} % less, ${each} per task`
+}
+
+const readAll = (files) =>
+  files.reduce((sum, file) => sum + readFileSync(file).byteLength, 0)
+
 const main = async () => {
   const files =
     process.argv.length > 2
@@ -137,21 +181,22 @@ const main = async () => {
       : defaultFiles()
   if (!existsSync(binary))
     await execa('npm', ['run', 'build'], { cwd: root, stdio: 'inherit' })
-  const bytes = files.reduce((sum, file) => sum + statSync(file).size, 0)
+  // Read once, so that neither run pays for a cold disk.
+  const bytes = readAll(files)
   say(
-    `Manyhands: ${files.length} files, ${megabytes(bytes)}: gzip -9 and sha256sum for each.`,
+    `The work: gzip -9 | sha256sum for each of ${files.length} files, ${megabytes(bytes)}`,
   )
 
-  say('\n1. The same work without a mesh, for comparison')
+  say(`\n1. Without a mesh, for comparison: ${lane} at a time from one process`)
   const plain = await withoutMesh(files)
-  say(`   ${files.length} files in ${seconds(plain.ms)}, ${lane} at a time`)
+  say(`   ${files.length} files in ${seconds(plain.ms)}`)
 
   const state = await mkdtemp(join(tmpdir(), 'manyhands-start-'))
   let pids = []
   let tasks = []
   let meshMs = 0
   try {
-    say('\n2. One manager and two workers on this machine')
+    say('\n2. manyhands up: one manager and two workers, each a process of its own')
     await manyhands(state, ['up', '--workers', String(workers)], {
       stdout: process.stderr,
       cancelSignal: stop.signal,
@@ -159,38 +204,51 @@ const main = async () => {
     const { stdout } = await manyhands(state, ['nodes', '--json'])
     pids = JSON.parse(stdout).map((node) => node.pid)
 
-    say('\n3. The batch, spread over them')
+    say('\n3. manyhands run --each: the same work, spread over the workers')
     ;({ tasks, ms: meshMs } = await withMesh(state, files))
   } finally {
-    say('\n4. Everything stopped')
-    await manyhands(state, ['down'], { stdout: process.stderr, reject: false })
+    say('\n4. manyhands down')
+    const how = stop.signal.aborted ? ['down', '--now'] : ['down']
+    await manyhands(state, how, { stdout: process.stderr, reject: false })
     await rm(state, { recursive: true, force: true })
   }
 
+  stop.signal.throwIfAborted()
+
   const left = pids.filter((pid) => pid !== undefined && isAlive(pid))
   const wrong = differences(tasks, plain.digests)
-  say('\nResult')
+  const right = files.length - wrong.length
+  say()
+  tell('Result')
   table([
-    ['host', 'tasks', 'busy'],
-    ...perHost(tasks).map(([host, { done, ms }]) => [host, done, seconds(ms)]),
+    ['host', 'tasks', 'failed', 'busy'],
+    ...perHost(tasks).map(([host, { tasks, failed, ms }]) => [
+      host,
+      tasks,
+      failed,
+      seconds(ms),
+    ]),
   ])
-  const ratio = meshMs / plain.ms
-  say(`\n  with the mesh      ${seconds(meshMs)}`)
-  say(`  without            ${seconds(plain.ms)}`)
-  say(
-    `  overhead           ${((ratio - 1) * 100).toFixed(0)} %, ${((meshMs - plain.ms) / files.length).toFixed(2)} ms per task`,
-  )
-  say(`  results            ${files.length - wrong.length} of ${files.length} equal`)
-  say(`  processes left     ${left.length === 0 ? 'none' : left.join(', ')}`)
-  for (const line of wrong.slice(0, 10)) say(`  WRONG ${line}`)
-  return wrong.length === 0 && left.length === 0 ? 0 : 1
+  tell()
+  tell(`  with the mesh    ${seconds(meshMs)}`)
+  tell(`  without          ${seconds(plain.ms)}`)
+  tell(`  overhead         ${overhead(meshMs, plain.ms, files.length)}`)
+  tell(`  results          ${right} of ${files.length} equal to those without the mesh`)
+  tell(`  processes left   ${left.length === 0 ? 'none' : left.join(', ')}`)
+  for (const line of wrong.slice(0, 10)) tell(`  WRONG ${line}`)
+  const isGood = wrong.length === 0 && left.length === 0
+  if (isGood)
+    say(
+      '\nNow your own: npx manyhands up, then npx manyhands run -- hostname (README.md)',
+    )
+  return isGood ? 0 : 1
 }
 
 try {
   process.exitCode = await main()
 } catch (error) {
   if (stop.signal.aborted) {
-    say('stopped')
+    say('stopped; nothing is left')
     process.exitCode = 130
   } else {
     say(`npm start failed: ${error.shortMessage ?? error.stack}`)
