@@ -4,6 +4,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { binary, commandMs, startMesh } from './support/mesh.ts'
+import { hasPeer } from './support/peers.ts'
 import { report } from './support/report.ts'
 import { interleave, median, ratio } from './support/rounds.ts'
 import { gnuParallelRate, spawnLoopRate } from './yardsticks/processes.ts'
@@ -28,14 +29,17 @@ try {
     goal: ['>=', 1],
     note: `${median(loops.map((pair) => pair.subject)).toFixed(0)}/s by ${median(loops.map((pair) => pair.yardstick)).toFixed(0)}/s`,
   })
-  const parallels = await interleave(3, batch, () => gnuParallelRate(TASKS, PARALLEL))
-  report({
-    what: `${TASKS} x true, by GNU parallel`,
-    value: ratio(parallels),
-    unit: 'x',
-    goal: ['>=', 5],
-    note: `${median(parallels.map((pair) => pair.yardstick)).toFixed(0)}/s for parallel`,
-  })
+  const what = `${TASKS} x true, by GNU parallel`
+  if (hasPeer('parallel', what)) {
+    const parallels = await interleave(3, batch, () => gnuParallelRate(TASKS, PARALLEL))
+    report({
+      what,
+      value: ratio(parallels),
+      unit: 'x',
+      goal: ['>=', 5],
+      note: `${median(parallels.map((pair) => pair.yardstick)).toFixed(0)}/s for parallel`,
+    })
+  }
 } finally {
   await mesh.close()
 }

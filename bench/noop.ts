@@ -4,6 +4,7 @@
 
 import { connect } from '../src/index.ts'
 import { startMesh } from './support/mesh.ts'
+import { hasPeer } from './support/peers.ts'
 import { report } from './support/report.ts'
 import { interleave, median, ratio } from './support/rounds.ts'
 import { beanstalkdRate } from './yardsticks/beanstalkd.ts'
@@ -23,16 +24,21 @@ try {
     if (completed !== TASKS) throw new Error(`only ${completed} of ${TASKS} completed`)
     return TASKS / ((performance.now() - start) / 1000)
   }
-  const pairs = await interleave(ROUNDS, noops, () => beanstalkdRate(TASKS))
+  const what = 'noop tasks, by beanstalkd jobs'
+  const hasBeanstalkd = hasPeer('beanstalkd', what)
+  const pairs = await interleave(ROUNDS, noops, () =>
+    hasBeanstalkd ? beanstalkdRate(TASKS) : Promise.resolve(Number.NaN),
+  )
   const rate = median(pairs.map((pair) => pair.subject))
   const yardstick = median(pairs.map((pair) => pair.yardstick))
-  report({
-    what: 'noop tasks, by beanstalkd jobs',
-    value: ratio(pairs),
-    unit: 'x',
-    goal: ['>=', 1],
-    note: `${rate.toFixed(0)}/s by ${yardstick.toFixed(0)}/s`,
-  })
+  if (hasBeanstalkd)
+    report({
+      what,
+      value: ratio(pairs),
+      unit: 'x',
+      goal: ['>=', 1],
+      note: `${rate.toFixed(0)}/s by ${yardstick.toFixed(0)}/s`,
+    })
   report({ what: 'noop tasks', value: rate, unit: '/s', goal: ['>=', 10_000] })
 } finally {
   await client.close()

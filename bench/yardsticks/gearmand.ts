@@ -6,6 +6,7 @@ import { fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
+import { peerPath } from '../support/peers.ts'
 import { connectWhenUp, freePort } from './beanstalkd.ts'
 
 const type = {
@@ -65,7 +66,7 @@ export const gearmandRate = async (jobs: number): Promise<number> => {
   const server = spawn(
     'gearmand',
     ['--listen=127.0.0.1', `--port=${port}`, '--log-file=stderr'],
-    { stdio: 'ignore' },
+    { stdio: 'ignore', env: { ...process.env, PATH: peerPath } },
   )
   await once(server, 'spawn')
   const socket = await connectWhenUp(port)
