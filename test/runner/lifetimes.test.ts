@@ -83,7 +83,10 @@ t.test('a node killed with -9 takes every group along', async (t) => {
   const pids = JSON.parse((await lines.next()).value ?? '[]') as number[]
   t.ok(pids.length >= 3)
   for (const pid of pids) t.ok(stateOf(pid), `${pid} runs`)
+  const exited = new Promise((resolve) => node.once('exit', resolve))
   node.kill('SIGKILL')
+  // Its pipes close before it is gone: who sweeps must not find it alive.
+  await exited
   for (const pid of pids) await until(`${pid} is gone`, () => stateOf(pid) === undefined)
   t.equal(readdirSync(directory).length, 1, 'it could not clean up')
   testRunner(t, { directory })
