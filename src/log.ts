@@ -44,6 +44,17 @@ const textLine = (wall: number, level: LogLevel, event: string, fields: LogField
   return `${[time, level.padEnd(5), event, ...words].join(' ')}\n`
 }
 
-/** One word stays as it is; anything else is quoted, so that it cannot look like a line of ours. */
+/**
+ * One word stays as it is; anything else is quoted, so that it cannot look like a line of
+ * ours, nor steer a terminal: JSON leaves DEL, the C1 controls and what turns the
+ * direction of writing as they are.
+ */
 const quoted = (value: string): string =>
-  /^[!-~]+$/.test(value) && !value.includes('"') ? value : JSON.stringify(value)
+  /^[!-~]+$/.test(value) && !value.includes('"')
+    ? value
+    : JSON.stringify(value).replace(STEERING, escaped)
+
+const STEERING = /[\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g
+
+const escaped = (letter: string): string =>
+  `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`
