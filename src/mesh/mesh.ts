@@ -14,7 +14,7 @@ import type {
 } from '../../protocol/index.ts'
 import { CLOSE } from '../../protocol/limits.ts'
 import type { Clock, Log, Mesh, Peer, Random, Settle } from '../ports.ts'
-import { CLOSE_COPIED, type Ending } from './closing.ts'
+import { CLOSE_COPIED, CLOSE_FALSE_CLAIM, type Ending } from './closing.ts'
 import { Dialler } from './dialler.ts'
 import type { DialFailure, ListenFailure } from './failures.ts'
 import { knock } from './knock.ts'
@@ -213,6 +213,10 @@ export class NodeMesh implements Mesh {
       case 'admit':
         this.#admit(link, peer)
         break
+      case 'role-changed':
+        link.end(CLOSE_FALSE_CLAIM, 'another role than before in the same boot')
+        current?.end(CLOSE_FALSE_CLAIM, 'another role in the same boot')
+        break
       case 'refuse':
         link.end(CLOSE.twice, 'already connected')
         break
@@ -323,8 +327,8 @@ export class NodeMesh implements Mesh {
 
 const pairedLink = (link: Link & { readonly peer?: Peer | undefined }) => {
   const { peer, isOurs, openedAtMs } = link
-  const nodeId = peer?.nodeId ?? link.party.nodeId
-  return { peer: { nodeId, bootId: peer?.bootId ?? '' }, isOurs, openedAtMs }
+  const { nodeId, role } = link.party
+  return { peer: { nodeId, role, bootId: peer?.bootId ?? '' }, isOurs, openedAtMs }
 }
 
 const copiedReason = (hostName: string): string =>

@@ -1,7 +1,7 @@
 // Pairs: two nodes keep one connection. What to do when there is a second one, decided
 // from who they are and who opened which. Pure; the mesh acts on it.
 
-import type { BootId, NodeId } from '../../protocol/index.ts'
+import type { BootId, NodeId, NodeType } from '../../protocol/index.ts'
 
 /** Two connections that crossed were opened within this time of each other. */
 export const CROSSING_MS = 2000
@@ -14,9 +14,14 @@ export interface NodeLife {
   readonly bootId: BootId
 }
 
+/** A far end, with the role that it has for all of one life. */
+interface PeerLife extends NodeLife {
+  readonly role: NodeType
+}
+
 /** An introduced connection to `peer`. */
 export interface PairedLink {
-  readonly peer: NodeLife
+  readonly peer: PeerLife
   /** Did this node open it? */
   readonly isOurs: boolean
   readonly openedAtMs: number
@@ -33,6 +38,8 @@ export type Verdict =
   | 'probe'
   /** As 'probe', but if the current one answers, somebody copied a state directory. */
   | 'probe-copied'
+  /** The same life says that it has another role than before: both connections end. */
+  | 'role-changed'
   /** It is this very node. */
   | 'oneself'
   /** It has this node's id and is another life: a copied state directory. */
@@ -49,6 +56,7 @@ export const judgePair = (
     return peer.bootId === self.bootId ? 'oneself' : 'copied'
   if (current === undefined) return 'admit'
   if (peer.bootId !== current.peer.bootId) return 'probe-copied'
+  if (peer.role !== current.peer.role) return 'role-changed'
   const isCrossing =
     current.isOurs !== newcomer.isOurs &&
     Math.abs(newcomer.openedAtMs - current.openedAtMs) < CROSSING_MS

@@ -9,9 +9,13 @@ import { Link } from '../../src/mesh/link.ts'
 import { judgePair, type PairedLink } from '../../src/mesh/pairs.ts'
 import { introductionOf, keptLog, meshId, openNode, secret } from './support.ts'
 
-const self = { nodeId: 'b'.repeat(32), bootId: '1'.repeat(16) }
-const smaller = { nodeId: 'a'.repeat(32), bootId: '2'.repeat(16) }
-const larger = { nodeId: 'c'.repeat(32), bootId: '2'.repeat(16) }
+const self = { nodeId: 'b'.repeat(32), bootId: '1'.repeat(16), role: 'worker' } as const
+const smaller = {
+  nodeId: 'a'.repeat(32),
+  bootId: '2'.repeat(16),
+  role: 'worker',
+} as const
+const larger = { nodeId: 'c'.repeat(32), bootId: '2'.repeat(16), role: 'worker' } as const
 const reborn = { ...larger, bootId: '3'.repeat(16) }
 
 const link = (peer: PairedLink['peer'], isOurs: boolean, openedAtMs = 0): PairedLink => ({
@@ -59,6 +63,18 @@ const table: readonly [string, PairedLink | undefined, PairedLink, string][] = [
     link(larger, false),
     link(larger, false, 10),
     'probe',
+  ],
+  [
+    'the same life in another role',
+    link(larger, false),
+    link({ ...larger, role: 'manager' }, false),
+    'role-changed',
+  ],
+  [
+    'another life of it, in another role',
+    link(larger, false),
+    link({ ...reborn, role: 'manager' }, false),
+    'probe-copied',
   ],
   ['another life of it', link(larger, false), link(reborn, false), 'probe-copied'],
 ]
@@ -143,6 +159,22 @@ t.test(
     t.equal(manager.mesh.peers.length, 1)
   },
 )
+
+t.test('one life in two roles has neither connection', async (t) => {
+  const manager = await openNode({ self: { node_type: 'manager' } })
+  t.teardown(() => manager.mesh.close())
+  const self = introductionOf()
+  const first = await dialAs(manager.url, self)
+  if (E.isLeft(first)) throw new Error(first.left.reason)
+  t.teardown(() => first.right.close())
+  const ended = new Promise<string>((resolve) => first.right.onClosed(resolve))
+  const second = await dialAs(manager.url, { ...self, node_type: 'client' })
+  if (E.isRight(second)) t.teardown(() => second.right.close())
+  t.match(await ended, /another role/)
+  await manager.when('down')
+  t.equal(manager.heard.length, 2, 'the role heard of the first alone')
+  t.same(manager.mesh.peers, [])
+})
 
 t.test('a half-open connection is replaced by a new one', async (t) => {
   const manager = await openNode({ self: { node_type: 'manager' } })
