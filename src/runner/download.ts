@@ -19,7 +19,7 @@ export interface DownloadLimits {
   readonly ca?: string | readonly string[]
 }
 
-/** Writes what comes from `from` to the new file `to`, executable by its owner alone; returns its SHA-256. */
+/** Writes what comes from `from` to the new file `to`, which its owner alone may run and nobody changes by mistake; returns its SHA-256. */
 export const download = async (
   from: URL | string,
   to: string,
@@ -99,7 +99,7 @@ const writeHashed = async (
   maxBytes: number,
 ): Promise<string> => {
   const hash = createHash('sha256')
-  const file = await open(to, 'wx', 0o700)
+  const file = await open(to, 'wx', 0o500)
   try {
     let size = 0
     for await (const chunk of source as AsyncIterable<Buffer>) {

@@ -124,7 +124,7 @@ t.test('a file is verified, made executable and cached', async (t) => {
   const program = join(directory, 'cache', digest(script))
   t.same(first, E.right({ program, leading: [] }))
   t.equal(readFileSync(program, 'utf8'), script)
-  t.equal(statSync(program).mode & 0o777, 0o700)
+  t.equal(statSync(program).mode & 0o777, 0o500)
   t.equal(statSync(join(directory, 'cache')).mode & 0o777, 0o700)
   writeFileSync(join(directory, 'program'), 'changed')
   t.same(await prepare(jobs, address), first, 'the address still means the same bytes')
