@@ -256,7 +256,10 @@ export class Asks {
 
   #unexpected(id: number): AnswerVerdict {
     if (id >= this.#nextId) return 'never-issued'
-    return this.#timedOut.delete(id) ? 'late' : 'duplicate'
+    if (!this.#timedOut.delete(id)) return 'duplicate'
+    // The peer is slow, not gone.
+    this.timeoutsInARow = 0
+    return 'late'
   }
 
   #remember(id: number): void {

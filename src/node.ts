@@ -217,10 +217,24 @@ class Node implements RunningNode {
    * slot last, for a node that takes it over must find the port free.
    */
   async #close(): Promise<void> {
-    await this.#discovery?.close()
-    await this.#role?.close()
-    await this.#mesh?.close()
-    this.#slot.release()
+    try {
+      await this.#discovery?.close()
+    } finally {
+      await this.#closeWork()
+    }
+  }
+
+  /** One that fails to close keeps neither the sockets open nor the slot taken. */
+  async #closeWork(): Promise<void> {
+    try {
+      await this.#role?.close()
+    } finally {
+      try {
+        await this.#mesh?.close()
+      } finally {
+        this.#slot.release()
+      }
+    }
   }
 
   #introduction(): Introduction {

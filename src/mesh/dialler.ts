@@ -13,7 +13,7 @@ export const FIRST_PAUSE_MS = 500
 export const LONGEST_PAUSE_MS = 10_000
 /** An address that was only found, not given by a person, is forgotten after this long in vain. */
 export const FORGET_MS = 60_000
-/** Addresses kept at once: discovery hears whatever the network says. */
+/** Found addresses kept at once: discovery hears whatever the network says. */
 const MAX_TARGETS = 1024
 
 export interface DiallerOptions {
@@ -52,7 +52,7 @@ export class Dialler {
   offer(url: string, nodeId: NodeId | undefined, isGiven: boolean): void {
     if (this.#isClosed || this.#targets.has(url)) return
     if (nodeId !== undefined && this.#options.isConnected(nodeId)) return
-    if (this.#targets.size >= MAX_TARGETS) return
+    if (!isGiven && this.#targets.size >= MAX_TARGETS) return
     const target: Target = {
       url,
       isGiven,

@@ -132,3 +132,14 @@ t.test('a found address is forgotten in time, a given one never', async (t) => {
   given.dialler.close()
   t.equal(await given.next(), false, 'closed: every timer is off')
 })
+
+t.test('an address given by a person is taken however many were found', async (t) => {
+  const { dialler, dials } = setUp()
+  for (let port = 1; port <= 1025; port++)
+    dialler.offer(`ws://127.0.0.1:${port}`, undefined, false)
+  const found = dials.length
+  t.equal(found, 1024)
+  dialler.offer('ws://127.0.0.1:2000', undefined, true)
+  t.equal(dials.length, found + 1)
+  dialler.close()
+})

@@ -7,7 +7,10 @@ import { join } from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import t from 'tap'
 import { listAddresses } from '../../src/identity/state.ts'
-import { beginNode, tryNode } from './support.ts'
+import { startNode } from '../../src/node.ts'
+import type { PreparedRole, PrepareRole } from '../../src/node-role.ts'
+import { DEFAULTS } from '../../src/options.ts'
+import { beginNode, echoRoles, tryNode } from './support.ts'
 
 t.test('nodes of one state directory meet without anything given', async (t) => {
   const state = join(t.testdir({}), 'state')
@@ -138,6 +141,37 @@ t.test('draining comes before closing, and the slot is given back last', async (
   await node.close()
   t.same(echo.calls, ['drain 1234', 'close'])
   t.same(listAddresses(state), [])
+})
+
+t.test('a role that fails to close keeps neither the slot nor the port', async (t) => {
+  const state = join(t.testdir({}), 'state')
+  const { prepare } = echoRoles()
+  const failing: PrepareRole = async (parts) => {
+    const prepared = await prepare.worker(parts)
+    const begin: PreparedRole['begin'] = async (...given) => ({
+      ...(await prepared.begin(...given)),
+      close: async () => {
+        throw new Error('stuck')
+      },
+    })
+    return { ...prepared, begin }
+  }
+  const started = await startNode(
+    { ...DEFAULTS, role: 'worker', mdns: false, state },
+    {
+      environment: { B0_HOST_ID: 'test' },
+      version: '0.0.0',
+      print: () => undefined,
+      writeLog: () => undefined,
+      prepare: { manager: failing, worker: failing },
+    },
+  )
+  if (E.isLeft(started)) throw new Error(started.left.reason)
+  const { hostName } = started.right
+  await t.rejects(started.right.close(), { message: 'stuck' })
+  t.same(listAddresses(state), [])
+  const again = await beginNode(t, { state })
+  t.equal(again.node.hostName, hostName)
 })
 
 t.test('a node started again has its name, id and port again', async (t) => {

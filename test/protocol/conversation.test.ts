@@ -262,6 +262,18 @@ t.test('three timeouts in a row give the socket up', async (t) => {
     clock.move(100)
     t.equal(gaveUp, withAnswer ? 0 : 1)
   }
+  {
+    const clock = new HandClock()
+    let gaveUp = 0
+    const end = endOf(clock, { onTimeouts: () => gaveUp++ })
+    const ask = () => end.conversation.ask('ManagerPing', { rel }, 100, () => undefined)
+    for (let late = 1; late <= 4; late++) {
+      ask()
+      clock.move(100)
+      end.conversation.receive(pong(late))
+    }
+    t.equal(gaveUp, 0, 'answers that come late are signs of life')
+  }
   const clock = new HandClock()
   const end = endOf(clock)
   for (let asked = 0; asked < 3; asked++)
