@@ -228,7 +228,10 @@ class Reader {
   }
 
   all<A>(flag: string, parse: Parse<A>): readonly A[] {
-    return this.#texts(flag).flatMap((text) => this.#parse(flag, text, parse) ?? [])
+    return this.#texts(flag).flatMap((text) => {
+      const value = this.#parse(flag, text, parse)
+      return value === undefined ? [] : [value] // a pair must stay one
+    })
   }
 
   #parse<A>(flag: string, text: string, parse: Parse<A>): A | undefined {
