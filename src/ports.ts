@@ -75,8 +75,8 @@ export interface Mesh {
   terminate(nodeId: NodeId, why: string): void
   /** Dials a lost peer again now instead of after its back-off. */
   redial(nodeId: NodeId): void
-  /** Is a connection to that port refused (nobody listens)? Never rejects. */
-  isRefused(host: string, port: number): Promise<boolean>
+  /** Is a connection to that port refused (nobody listens)? Told once, never inside the call. */
+  isRefused(host: string, port: number, settle: (isRefused: boolean) => void): void
 }
 
 /** One line per event: a fixed name, and fields. Never payloads, never secrets. */

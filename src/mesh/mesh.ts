@@ -152,8 +152,8 @@ export class NodeMesh implements Mesh {
     this.#dialler.redial(nodeId)
   }
 
-  isRefused(host: string, port: number): Promise<boolean> {
-    return isRefused(host, port)
+  isRefused(host: string, port: number, settle: (isRefused: boolean) => void): void {
+    isRefused(host, port, settle)
   }
 
   /** Stops listening and dialling, ends every connection; resolves when all are closed. */

@@ -6,17 +6,21 @@ import { connect } from 'node:net'
 /** A firewall that drops says nothing about the process; more waiting would not tell more. */
 const LIMIT_MS = 1000
 
-/** True only when the connection was refused. Never rejects. */
-export const isRefused = (host: string, port: number): Promise<boolean> =>
-  new Promise((resolve) => {
-    const socket = connect({ host, port })
-    const settle = (isRefusal: boolean) => {
-      socket.destroy()
-      resolve(isRefusal)
-    }
-    socket.setTimeout(LIMIT_MS, () => settle(false))
-    socket.on('connect', () => settle(false))
-    socket.on('error', (error) =>
-      settle('code' in error && error.code === 'ECONNREFUSED'),
-    )
-  })
+/** Tells once; true only when the connection was refused. */
+export const isRefused = (
+  host: string,
+  port: number,
+  settle: (isRefused: boolean) => void,
+): void => {
+  const socket = connect({ host, port })
+  let isTold = false
+  const tell = (isRefusal: boolean) => {
+    if (isTold) return
+    isTold = true
+    socket.destroy()
+    settle(isRefusal)
+  }
+  socket.setTimeout(LIMIT_MS, () => tell(false))
+  socket.on('connect', () => tell(false))
+  socket.on('error', (error) => tell('code' in error && error.code === 'ECONNREFUSED'))
+}

@@ -337,13 +337,14 @@ export class ManagerWorkers {
     const { mesh, clock } = this.#kernel.deps
     const { probeGapMs } = this.#kernel.config
     const mine = entry.losses
-    const dial = async (left: number, refusals: number): Promise<void> => {
-      const isRefused = await mesh.isRefused(peer.remoteAddress, port)
-      if (entry.losses !== mine || entry.peer !== undefined) return
-      if (isRefused && refusals === 1) return this.#step(entry, { kind: 'refused' })
-      if (left > 0) clock.after(probeGapMs, () => void dial(left - 1, isRefused ? 1 : 0))
-    }
-    void dial(PROBES - 1, 0)
+    const dial = (left: number, refusals: number): void =>
+      mesh.isRefused(peer.remoteAddress, port, (isRefused) => {
+        const isOver = this.#kernel.isClosing || entry.losses !== mine
+        if (isOver || entry.peer !== undefined) return
+        if (isRefused && refusals === 1) return this.#step(entry, { kind: 'refused' })
+        if (left > 0) clock.after(probeGapMs, () => dial(left - 1, isRefused ? 1 : 0))
+      })
+    dial(PROBES - 1, 0)
   }
 
   #watchLease(entry: Entry): void {

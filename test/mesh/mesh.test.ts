@@ -110,9 +110,11 @@ t.test('open asks fail as disconnected when the far end goes', async (t) => {
 
 t.test('isRefused tells a closed port from an open one', async (t) => {
   const node = await openNode()
-  t.equal(await node.mesh.isRefused('127.0.0.1', node.port), false)
+  const isRefused = () =>
+    new Promise((settle) => node.mesh.isRefused('127.0.0.1', node.port, settle))
+  t.equal(await isRefused(), false)
   await node.mesh.close()
-  t.equal(await node.mesh.isRefused('127.0.0.1', node.port), true)
+  t.equal(await isRefused(), true)
 })
 
 t.test('closing twice is closing once, and ends what is open', async (t) => {

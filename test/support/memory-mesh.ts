@@ -223,7 +223,8 @@ export const createMemoryMesh = (clock: Clock): MemoryMesh => {
             if (link !== undefined) queue.push(() => cutLink(link, false))
           },
           redial: (nodeId) => void redialled.push(nodeId),
-          isRefused: async (host, port) => refused.has(`${host}:${port}`),
+          isRefused: (host, port, settle) =>
+            void queue.push(() => settle(refused.has(`${host}:${port}`))),
         },
       }
     },
