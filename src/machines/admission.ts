@@ -2,6 +2,7 @@
 // worker is; and whether two assignments are of the same content. Pure, no state.
 
 import type { Assignment, RefusalReason } from '../../protocol/index.ts'
+import { isSameValue } from './same-value.ts'
 
 /** What a worker is, as its configuration says. */
 export interface Capacity {
@@ -57,23 +58,4 @@ const fits = (needs: NonNullable<Assignment['requires']>, at: Capacity): boolean
 
 /** Do two assignments say the same, their attempts apart? Compared when needed instead of hashed always. */
 export const isSameContent = (one: Assignment, other: Assignment): boolean =>
-  one === other || isEqual({ ...one, attempt: 0 }, { ...other, attempt: 0 })
-
-const isEqual = (one: unknown, other: unknown): boolean => {
-  if (one === other) return true
-  if (typeof one !== 'object' || typeof other !== 'object' || !one || !other) return false
-  if (one instanceof Uint8Array || other instanceof Uint8Array) {
-    return one instanceof Uint8Array && other instanceof Uint8Array
-      ? one.length === other.length && one.every((byte, index) => byte === other[index])
-      : false
-  }
-  if (Array.isArray(one) !== Array.isArray(other)) return false
-  return hasEqualFields(new Map(Object.entries(one)), new Map(Object.entries(other)))
-}
-
-const hasEqualFields = (one: Map<string, unknown>, other: Map<string, unknown>) => {
-  for (const name of new Set([...one.keys(), ...other.keys()])) {
-    if (!isEqual(one.get(name), other.get(name))) return false
-  }
-  return true
-}
+  one === other || isSameValue({ ...one, attempt: 0 }, { ...other, attempt: 0 })

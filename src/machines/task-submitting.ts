@@ -3,6 +3,7 @@
 import type { TaskRequest } from '../../protocol/index.ts'
 import type { Change, Submission, Submitted } from '../records.ts'
 import { needOf } from './placement.ts'
+import { isSameValue } from './same-value.ts'
 import type { TaskCore } from './task-core.ts'
 import type { TaskEvent } from './task-events.ts'
 import { type Batch, isClosed, type Task, type Worker } from './task-record.ts'
@@ -36,36 +37,29 @@ export const onSubmit = (core: TaskCore, event: Of<'submit'>): void => {
   if (!isDurable) core.record(change)
 }
 
+type Asked = Pick<Submission, 'batch' | 'tasks'>
+
+/** Does a submission under a known key ask for what that key stands for? */
+export const isSameSubmission = (one: Asked, other: Asked): boolean =>
+  one.batch === other.batch && isSameValue(one.tasks, other.tasks)
+
+/** What a key that stands for other tasks is answered. */
+export const KEY_TAKEN = 'the same key was used for other tasks'
+
 const onResubmit = (
   core: TaskCore,
   event: Of<'submit'>,
   known: { readonly change: Submitted; readonly durable: boolean },
 ): void => {
-  const { batch, tasks } = known.change.submission
-  if (batch === event.batch && sameValue(tasks, event.tasks)) {
+  if (isSameSubmission(known.change.submission, event)) {
     core.effect({ kind: 'taken', change: known.change, isDurable: known.durable })
     return
   }
   core.effect({
     kind: 'refuse',
-    message: 'the same key was used for other tasks',
+    message: KEY_TAKEN,
     retryAfterMs: undefined,
   })
-}
-
-/** Equal in content; field order does not matter. Only resubmissions pay for it. */
-const sameValue = (a: unknown, b: unknown): boolean => {
-  if (a === b) return true
-  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null)
-    return false
-  if (a instanceof Uint8Array && b instanceof Uint8Array)
-    return a.length === b.length && a.every((byte, index) => byte === b[index])
-  const [keysA, keysB] = [Object.keys(a), Object.keys(b)]
-  if (keysA.length !== keysB.length) return false
-  // Both are plain maps or lists by now, so their own keys are all there is.
-  return keysA.every((key) =>
-    sameValue((a as Record<string, unknown>)[key], (b as Record<string, unknown>)[key]),
-  )
 }
 
 const batchFor = (core: TaskCore, label: string): Batch => {

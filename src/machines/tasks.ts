@@ -136,6 +136,11 @@ export class TaskTable {
     return this.#core.tasks.get(seq)
   }
 
+  /** Is a submission with this key known? */
+  hasKey(key: string): boolean {
+    return this.#core.keys.has(key)
+  }
+
   batch(label: string): Batch | undefined {
     return this.#core.batches.get(label)
   }

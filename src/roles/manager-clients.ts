@@ -14,6 +14,7 @@ import {
   resultOf,
   type Task,
 } from '../machines/task-record.ts'
+import { isSameSubmission, KEY_TAKEN } from '../machines/task-submitting.ts'
 import type { Peer } from '../ports.ts'
 import type { Submission, Submitted } from '../records.ts'
 import type { Kernel } from './manager-kernel.ts'
@@ -56,9 +57,17 @@ export class ManagerClients {
     tasks: readonly TaskRequest[],
     respond: SubmitAnswer,
   ): void {
-    const { run, at, isClosing } = this.#kernel
+    const { run, at, isClosing, table, deps } = this.#kernel
     if (isClosing) {
       respond('Refused', { reason: 'closing', message: 'it is shutting down' })
+      return
+    }
+    // All of its tasks may have closed in an earlier life: then the ledger alone knows it.
+    const earlier = table.hasKey(key) ? undefined : deps.ledger.byKey(key)
+    if (earlier !== undefined) {
+      if (isSameSubmission(earlier, { batch, tasks }))
+        respond('TasksSubmitted', this.#ids(earlier))
+      else respond('Refused', { reason: 'conflict', message: KEY_TAKEN })
       return
     }
     run({ kind: 'submit', key, batch, tasks, ...at() }, (effect) => {

@@ -337,6 +337,52 @@ t.test('a manager that is started again waits for its workers', async (t) => {
   t.equal(clock.pending, 0, 'no timer is left')
 })
 
+t.test(
+  'a key stands for its tasks after a restart too, when all have closed',
+  async (t) => {
+    const clock = createManualClock()
+    const net = createMemoryMesh(clock)
+    const ledger = createMemoryLedger({ id: LEDGER })
+    const { mesh, nodeId } = net.add({ name: 'manager', role: 'manager' })
+    const submission = { first: 1, key: 'k', batch: 'k', tasks: [exec()], atMs: 1 }
+    const closed = { kind: 'closed', seq: 1, attempt: 1, state: 'completed' } as const
+    const outcome = { kind: 'Completed', result: { run_ms: 1 } } as const
+    const counts = { failures: 0, losses: 0, endedMs: 2 }
+    ledger.commit(
+      [
+        { kind: 'submitted', submission },
+        { ...closed, ...counts, outcome },
+      ],
+      () => {},
+    )
+    await net.settle()
+    const manager = await startManager({
+      clock,
+      random: { fraction: () => 0, hex: () => 'aa' },
+      mesh,
+      ledger,
+      log: quiet,
+      soon: queueMicrotask,
+      self: { node_id: nodeId, boot_id: '00000000000000aa', host_name: 'manager' },
+    })
+    net.attach('manager', manager)
+    const client = net.add({ name: 'c', role: 'client' })
+    net.connect('c', 'manager')
+    const answers: unknown[] = []
+    for (const tasks of [[exec()], [exec(), exec()]])
+      client.mesh.ask(nodeId, 'TasksSubmit', { key: 'k', tasks }, 1000, (outcome) =>
+        answers.push(outcome._tag === 'Right' && outcome.right),
+      )
+    await net.settle()
+    t.match(answers, [
+      { kind: 'TasksSubmitted', body: { task_ids: [`${LEDGER}-1`] } },
+      { kind: 'Refused', body: { reason: 'conflict' } },
+    ])
+    t.match(manager.counts, { open: 0 })
+    await manager.close()
+  },
+)
+
 t.test('a manager whose ledger is fenced stops at once', async (t) => {
   const world = createWorld()
   const one = await world.worker('w1')
