@@ -2,22 +2,15 @@
 // Resolves when the workers are managed, or says what hindered it and stops what it began.
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import {
-  closeSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { NodeInfo } from '../../protocol/index.ts'
 import { isClientError } from '../client/failures.ts'
+import { takeLock } from '../identity/lock.ts'
 import { listAddresses, stateDirectory } from '../identity/state.ts'
 import { type Io, type MeshOptions, Sink, withClient } from './io.ts'
-import { isAlive } from './liveness.ts'
 import { nodeTable } from './nodes.ts'
 import { EXIT } from './outcome.ts'
 import { formatDuration } from './values.ts'
@@ -34,10 +27,10 @@ export const up = async (
   const stdout = new Sink(io.stdout)
   const stderr = new Sink(io.stderr)
   mkdirSync(join(directory, 'logs'), { recursive: true, mode: 0o700 })
-  const unlock = lock(join(directory, 'up.lock'))
-  if (unlock === undefined) {
+  const lock = await takeLock(lockPlace(directory))
+  if (!('release' in lock)) {
     await stderr.line(
-      'manyhands: another `manyhands up` is at work in this state directory',
+      `manyhands: another \`manyhands up\` (process ${lock.pid}) is at work in this state directory`,
     )
     return EXIT.failed
   }
@@ -60,8 +53,15 @@ export const up = async (
     )
     return EXIT.ok
   } finally {
-    unlock()
+    lock.release()
   }
+}
+
+/** A folder whose lock is that of `up`: the slots' own stay free for the nodes. */
+const lockPlace = (directory: string): string => {
+  const place = join(directory, 'up')
+  mkdirSync(place, { recursive: true, mode: 0o700 })
+  return place
 }
 
 /** A second `up`: what runs, and whether that is what was asked for. */
@@ -96,22 +96,6 @@ const tellRunning = async (
 
 const isManaged = (node: NodeInfo): boolean =>
   node.role === 'worker' && node.state === 'managed'
-
-/** Makes the lock file; undefined if a living process holds it. */
-const lock = (path: string): (() => void) | undefined => {
-  for (let attempt = 0; attempt < 2; attempt++) {
-    try {
-      writeFileSync(path, String(process.pid), { flag: 'wx', mode: 0o600 })
-      return () => rmSync(path, { force: true })
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException // fs throws nothing else
-      if (code !== 'EEXIST') throw error
-      if (isAlive(Number(readFileSync(path, 'utf8')))) return undefined
-      rmSync(path, { force: true })
-    }
-  }
-  return undefined
-}
 
 /** The processes that this `up` started. */
 class Started {
