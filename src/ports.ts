@@ -195,8 +195,8 @@ export interface Ledger {
   /** The open tasks, by sequence; before any commit. */
   replay(): AsyncIterable<RecordedTask>
   /**
-   * All or nothing; commits take effect in call order. `settle` is called once, in a later
-   * turn, after the changes are safe.
+   * All or nothing; commits take effect in call order. `settle` is called once, after
+   * the changes are safe, never before `commit` returns.
    */
   commit(changes: readonly Change[], settle: (result: CommitResult) => void): void
   /** The first sequence that was never given out. */

@@ -1,8 +1,9 @@
 // The memory ledger: a ledger without a disk, for meshes whose tasks may die with their
 // manager, and for tests, which can make it fail, be fenced, be full, or forget.
 //
-// It keeps the promise of the port all the same: a commit settles in a later turn, and
-// nothing of it can be read before.
+// It keeps the promise of the port all the same: a commit settles after it was made, and
+// nothing of it can be read before. It does so in a microtask: there is no disk to wait
+// for, and what the manager then sends leaves in the same write as its other answers.
 
 import type { LedgerId } from '../../protocol/index.ts'
 import type { CommitResult, Ledger } from '../ports.ts'
@@ -12,7 +13,7 @@ export interface MemoryLedgerOptions {
   /** 10 lower-case letters and digits, new at every start: what it held is gone. */
   readonly id: LedgerId
   readonly epoch?: number
-  /** Runs `fn` in a later turn; default `setImmediate`. */
+  /** Runs `fn` after the commit has returned; default: a microtask. */
   readonly later?: (fn: () => void) => void
 }
 
@@ -39,7 +40,7 @@ const ATTEMPTS_KEPT = 16
 const durable: CommitResult = { kind: 'durable' }
 
 export const createMemoryLedger = (options: MemoryLedgerOptions): MemoryLedger => {
-  const later = options.later ?? ((fn) => void setImmediate(fn))
+  const later = options.later ?? queueMicrotask
   const rows = new Map<number, Row>()
   const keys = new Map<string, { readonly submission: Submission; left: number }>()
   const idle: (() => void)[] = []
