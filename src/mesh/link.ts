@@ -60,7 +60,8 @@ export class Link {
     const { socket, clock, self } = options
     this.openedAtMs = clock.now()
     this.isOurs = socket.dialledUrl !== undefined
-    this.#sender = new CorkedSender(socket.ws, socket.raw)
+    const { ws, raw } = socket
+    this.#sender = new CorkedSender({ ws, raw, isClient: this.isOurs })
     this.#conversation = new Conversation({
       send: (bytes) => this.#sender.send(bytes),
       close: (code, reason) => this.end(code, reason),

@@ -139,8 +139,7 @@ t.test('what is sent in one turn leaves in one write', async (t) => {
       ),
   )
   await Promise.all(asks)
-  // A frame is two chunks: its header and its body.
-  t.same(sizes, [64, 64], 'all requests in one write, all answers in another')
+  t.same(sizes, [32, 32], 'all requests in one write, all answers in another')
 })
 
 const idOf = ({ q }: Record<string, unknown>): unknown => q
