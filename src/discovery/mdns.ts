@@ -24,6 +24,8 @@ export const SERVICE = 'manyhands'
 const PAUSES_MS = [250, 500, 1000, 2000, 4000, 8000, 15_000, 30_000, 60_000]
 /** Who does not seek looks this often whether it does again; nothing is sent for that. */
 const CONTENT_PAUSE_MS = 2000
+/** Who does not seek looks this often for new interfaces: each look asks the kernel for all. */
+const INTERFACES_PAUSE_MS = 30_000
 /** More services than a mesh has nodes: somebody floods the network. */
 const MAX_SERVICES = 2048
 
@@ -104,6 +106,7 @@ class MdnsDiscovery implements Mdns {
   readonly #options: MdnsOptions
   readonly #ears = new Map<string, Ear>()
   #pauses = 0
+  #followedAtMs = 0
   #cancel: Cancel = () => undefined
   #closed: Promise<void> | undefined
 
@@ -131,7 +134,8 @@ class MdnsDiscovery implements Mdns {
 
   /** Interfaces come (a cable, a network that is joined) and go. */
   #followInterfaces(): void {
-    const { interfaces = machineInterfaces } = this.#options
+    const { interfaces = machineInterfaces, clock } = this.#options
+    this.#followedAtMs = clock.now()
     const addresses = new Set(interfaces())
     for (const [address, ear] of this.#ears) {
       if (addresses.has(address)) continue
@@ -150,7 +154,8 @@ class MdnsDiscovery implements Mdns {
       ? PAUSES_MS[Math.min(this.#pauses++, last)]
       : CONTENT_PAUSE_MS
     this.#cancel = clock.after(pauseMs ?? CONTENT_PAUSE_MS, () => {
-      this.#followInterfaces()
+      const isDue = clock.now() - this.#followedAtMs >= INTERFACES_PAUSE_MS
+      if (isSeeking() || isDue) this.#followInterfaces()
       if (isSeeking())
         for (const ear of this.#ears.values()) if (!ear.isBroken) ear.browser.update()
       this.#askLater()

@@ -6,6 +6,7 @@ import t, { type Test } from 'tap'
 import { systemClock } from '../../src/clock.ts'
 import { type Found, type MdnsOptions, startMdns } from '../../src/discovery/mdns.ts'
 import { keptLog, watched } from '../mesh/support.ts'
+import { createManualClock } from '../support/manual-clock.ts'
 
 const id = (bytes: number) => randomBytes(bytes).toString('hex')
 
@@ -89,4 +90,22 @@ t.test('an interface that is not there is logged, and costs nothing', async (t) 
   t.match(lines.items, [{ event: 'no mDNS on an interface' }])
   await mdns.close()
   await mdns.close()
+})
+
+t.test('who is content looks for interfaces rarely, who seeks at each try', async (t) => {
+  const clock = createManualClock()
+  let looks = 0
+  let isSeeking = false
+  const interfaces = () => {
+    looks += 1
+    return []
+  }
+  await begin(t, `mh-${id(4)}`, { clock, interfaces, isSeeking: () => isSeeking })
+  clock.advance(29_000)
+  t.equal(looks, 1, 'once at the start')
+  clock.advance(2_000)
+  t.equal(looks, 2)
+  isSeeking = true
+  clock.advance(1_000)
+  t.equal(looks, 3)
 })
