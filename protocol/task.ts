@@ -155,7 +155,10 @@ const errorKinds = t.union([
   fields({ kind: t.literal('DownloadError'), reason: Text(1024) }),
   /** The program ran and ended with a code other than 0, or by a signal. */
   fields({ kind: t.literal('RunningError') }, { exit_code: Uint, signal: Text(32) }),
-  /** The program could not be started; `code` as the system's (ENOENT, EACCES, …). */
+  /**
+   * The program could not be started; `code` as the system's (ENOENT, EACCES, …). `ENODIR`,
+   * which no system has: the directory it was to run in is not there, or cannot be used.
+   */
   fields({ kind: t.literal('SpawnError'), code: Text(64), reason: Text(1024) }),
   fields({ kind: t.literal('Aborted') }, { reason: Text(1024) }),
   fields({ kind: t.literal('OutputTooLarge') }),

@@ -19,6 +19,7 @@ export const EXIT = {
   interrupted: 130,
 } as const
 
+/** A missing directory (ENODIR) is not among them: the program may well be there. */
 const NOT_EXECUTABLE = new Set(['EACCES', 'EPERM', 'ENOEXEC', 'EISDIR', 'ETXTBSY'])
 
 /** What `run` exits with for a closed task. */

@@ -5,6 +5,9 @@
 import { closeSync, constants, openSync, readSync, statSync } from 'node:fs'
 import type { SpawnFailure, StartRequest } from './frames.ts'
 
+/** The system has ENOENT for it, as for a program that is not there. */
+const NO_DIRECTORY = 'ENODIR'
+
 const failure = (code: string, reason: string): SpawnFailure => ({ code, reason })
 
 const codeOf = (error: unknown): string =>
@@ -40,32 +43,36 @@ export const foresee = (request: StartRequest): SpawnFailure | undefined => {
   const { program, directory } = request
   if (!program.startsWith('/'))
     return failure('EINVAL', `the program is not an absolute path: ${program}`)
-  const file = inspect(program, 'program')
-  if ('code' in file) return file
+  const file = inspect(program)
+  if (typeof file === 'string')
+    return failure(file, `the program ${whyNot(file)}: ${program}`)
   if (file.isDirectory())
     return failure('EACCES', `the program is a directory: ${program}`)
   // A pipe or a device: opening one can wait for ever, and every other start with it.
   if (!file.isFile()) return failure('EACCES', `the program is not a file: ${program}`)
   if ((file.mode & 0o111) === 0)
     return failure('EACCES', `the program is not executable: ${program}`)
-  const place = inspect(directory, 'directory')
-  if ('code' in place) return place
-  if (!place.isDirectory()) return failure('ENOTDIR', `not a directory: ${directory}`)
+  const place = inspect(directory)
+  if (typeof place === 'string')
+    return failure(NO_DIRECTORY, `the directory ${whyNot(place)}: ${directory}`)
+  if (!place.isDirectory()) return failure(NO_DIRECTORY, `not a directory: ${directory}`)
   const bytes = firstBytes(program)
   if (bytes !== undefined && !isFormatKnown(bytes))
     return failure('ENOEXEC', `neither a script with #! nor a binary: ${program}`)
   return undefined
 }
 
-const inspect = (path: string, what: string) => {
+/** What is there, or the code why nothing is. */
+const inspect = (path: string) => {
   try {
     return statSync(path)
   } catch (error) {
-    const code = codeOf(error)
-    const why = code === 'ENOENT' ? 'does not exist' : `cannot be used (${code})`
-    return failure(code, `the ${what} ${why}: ${path}`)
+    return codeOf(error)
   }
 }
+
+const whyNot = (code: string): string =>
+  code === 'ENOENT' ? 'does not exist' : `cannot be used (${code})`
 
 /** What an error of `spawn` means, thrown or emitted. */
 export const explain = (error: unknown, request: StartRequest): SpawnFailure => {

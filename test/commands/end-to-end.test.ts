@@ -75,6 +75,10 @@ t.test('run is as if the program ran here', async (t) => {
   }
   t.equal((await manyhands('run', '--', 'no-such-program')).code, 127)
   t.equal((await manyhands('run', '--', '/etc/passwd')).code, 126)
+  t.match(await manyhands('run', '--dir', '/no/where', '--', 'true'), {
+    code: 125,
+    stderr: /the directory does not exist: \/no\/where/,
+  })
   t.equal((await manyhands('run', '--timeout', '100ms', '--', 'sleep', '60')).code, 124)
   t.equal((await textOf('run', '--', 'pwd')).trim(), process.cwd())
 })

@@ -128,6 +128,7 @@ t.test('exit codes of outcomes', async (t) => {
     [{ kind: 'SpawnError', code: 'ENOENT', reason: '' }, 127],
     [{ kind: 'SpawnError', code: 'EACCES', reason: '' }, 126],
     [{ kind: 'SpawnError', code: 'E2BIG', reason: '' }, 125],
+    [{ kind: 'SpawnError', code: 'ENODIR', reason: '' }, 125],
     [{ kind: 'DownloadError', reason: '' }, 125],
     [{ kind: 'Aborted' }, 125],
     [{ kind: 'WorkerLost' }, 125],

@@ -103,12 +103,12 @@ t.test('what cannot be started says which and why', async (t) => {
     [{ program: at('absent') }, 'ENOENT', `the program does not exist: ${at('absent')}`],
     [
       { program: '/bin/true', directory: at('gone') },
-      'ENOENT',
+      'ENODIR',
       `the directory does not exist: ${at('gone')}`,
     ],
     [
       { program: '/bin/true', directory: at('plain') },
-      'ENOTDIR',
+      'ENODIR',
       `not a directory: ${at('plain')}`,
     ],
     [{ program: at('plain') }, 'EACCES', `not executable: ${at('plain')}`],
