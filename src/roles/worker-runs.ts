@@ -20,7 +20,8 @@ export interface Slot {
   /** Attempts from this one on are this run (it may have been adopted under higher ones). */
   readonly firstAttempt: number
   readonly isNoop: boolean
-  readonly preparing: AbortController | undefined
+  /** Ends what is fetched for it. */
+  preparing: AbortController | undefined
   job: PreparedJob | undefined
   program: Run | undefined
   timer: Cancel | undefined
@@ -93,6 +94,7 @@ export class WorkerRuns {
       task.job_addr,
       (result) => {
         if (!this.#isCurrent(slot)) return // aborted meanwhile
+        slot.preparing = undefined // an abort that nobody hears costs more than it seems
         const nowMs = clock.now()
         if (result._tag === 'Left') {
           apply({ kind: 'unprepared', taskId, run, nowMs, error: errorOf(result.left) })
