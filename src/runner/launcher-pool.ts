@@ -1,12 +1,15 @@
 // Launcher pool: the first launcher starts with the pool, the others when starts begin to
-// queue. One that dies is replaced; if it cannot live at all, more and more slowly.
+// queue. One that dies is replaced; if it cannot live at all, more and more slowly, and
+// what is to be started meanwhile is refused with the reason.
 
 import type { Log } from '../ports.ts'
-import type { StartRequest } from './frames.ts'
-import { type LaunchEvents, LauncherProcess } from './launcher-process.ts'
+import type { SpawnFailure, StartRequest } from './frames.ts'
+import { type LaunchEvents, LauncherProcess, neverCameUp } from './launcher-process.ts'
 
 const FIRST_BACKOFF_MS = 100
 const LAST_BACKOFF_MS = 5000
+/** So many in a row that never came up are no accident. */
+const MOST_FAILURES = 3
 /** A launcher that was told to end has this long. */
 const END_MS = 2000
 
@@ -20,7 +23,7 @@ export interface LauncherPoolOptions {
 /** What waits for a launcher; `refuse` instead of `use` when none will come. */
 interface Waiting {
   use(launcher: LauncherProcess): void
-  refuse(): void
+  refuse(failure: SpawnFailure): void
 }
 
 export class LauncherPool {
@@ -28,6 +31,10 @@ export class LauncherPool {
   readonly #launchers = new Set<LauncherProcess>()
   readonly #waiting: Waiting[] = []
   #backoffMs = FIRST_BACKOFF_MS
+  /** Launchers in a row that never came up. */
+  #failures = 0
+  /** Why there is none and what is to be started is refused; undefined: one will come. */
+  #broken: SpawnFailure | undefined
   #restart: NodeJS.Timeout | undefined
   #isClosing = false
   #onEmpty: (() => void) | undefined
@@ -63,9 +70,13 @@ export class LauncherPool {
     this.#options.log?.warn('launcher-lost', { pid: launcher.pid, complaint })
     if (launcher.isReady) {
       this.#backoffMs = FIRST_BACKOFF_MS
+      this.#failures = 0
+      this.#broken = undefined
       this.#add()
       return
     }
+    this.#failures += 1
+    if (this.#failures >= MOST_FAILURES) this.#refuseAll(neverCameUp(complaint))
     if (this.#restart !== undefined) return
     this.#restart = setTimeout(() => {
       this.#restart = undefined
@@ -74,12 +85,17 @@ export class LauncherPool {
     this.#backoffMs = Math.min(this.#backoffMs * 2, LAST_BACKOFF_MS)
   }
 
+  #refuseAll(failure: SpawnFailure): void {
+    this.#broken = failure
+    for (const { refuse } of this.#waiting.splice(0)) refuse(failure)
+  }
+
   /** Hands over the launcher with the least to do: at once, or when there is one again. */
   #withLeastBusy(waiting: Waiting): void {
     const [first, ...others] = this.#launchers
     if (first === undefined) {
-      if (this.#isClosing) waiting.refuse()
-      else this.#waiting.push(waiting)
+      if (this.#broken === undefined) this.#waiting.push(waiting)
+      else waiting.refuse(this.#broken)
       return
     }
     let best = first
@@ -106,7 +122,7 @@ export class LauncherPool {
         placed(launcher)
         launcher.start(run, request, events)
       },
-      refuse: () => events.failed({ code: 'ECANCELED', reason: 'no launcher' }),
+      refuse: (failure) => events.failed(failure),
     })
   }
 
@@ -117,7 +133,7 @@ export class LauncherPool {
   ): void {
     this.#withLeastBusy({
       use: (launcher) => launcher.makeFifos(id, paths, settle),
-      refuse: () => settle('no launcher'),
+      refuse: ({ reason }) => settle(reason),
     })
   }
 
@@ -125,7 +141,7 @@ export class LauncherPool {
   stopReplacing(): void {
     this.#isClosing = true
     clearTimeout(this.#restart)
-    for (const { refuse } of this.#waiting.splice(0)) refuse()
+    this.#refuseAll({ code: 'ECANCELED', reason: 'the runner is closing' })
   }
 
   /** Every launcher kills its groups and goes. */

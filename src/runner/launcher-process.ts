@@ -21,7 +21,7 @@ export interface LaunchEvents {
   started(pid: number): void
   failed(failure: SpawnFailure): void
   exited(exit: Exit): void
-  /** The launcher died; the run's process group was killed. */
+  /** The launcher died (after it had come up); the run's process group was killed. */
   lost(): void
 }
 
@@ -72,7 +72,14 @@ export class LauncherProcess {
       this.#complaint += error.message
       if (child.pid === undefined) this.#onGone()
     })
-    child.on('exit', () => this.#onGone())
+    child.on('exit', () => {
+      if (this.#isReady) this.#onGone()
+    })
+    // One that never came up has said why: that is read to its end.
+    child.on('close', (code, signal) => {
+      if (this.#complaint === '') this.#complaint = `it ended with ${code ?? signal}`
+      this.#onGone()
+    })
   }
 
   get pid(): number | undefined {
@@ -170,8 +177,11 @@ export class LauncherProcess {
     killUnacknowledged(launches)
     // First of all another takes its place: what ends below may start something new.
     this.#options.gone(this, this.#complaint)
-    for (const { events } of launches) events.lost()
-    for (const settle of makingFifos) settle('the launcher died')
+    const failure = this.#isReady ? undefined : neverCameUp(this.#complaint)
+    for (const { events } of launches)
+      if (failure === undefined) events.lost()
+      else events.failed(failure)
+    for (const settle of makingFifos) settle(failure?.reason ?? 'the launcher died')
   }
 
   /** It kills every group and goes. Its end is told by `gone`. */
@@ -183,6 +193,13 @@ export class LauncherProcess {
   terminate(): void {
     this.#child.kill('SIGKILL')
   }
+}
+
+/** Why nothing can be started, from what a launcher wrote to stderr before it ended. */
+export const neverCameUp = (complaint: string): SpawnFailure => {
+  const lines = complaint.trim().split('\n')
+  const line = lines.find((one) => /^\w*Error\b/.test(one)) ?? lines.at(-1)
+  return { code: 'EAGAIN', reason: `no launcher comes up: ${line}` }
 }
 
 /** Perhaps started, perhaps not, and no pid known: found by the pipes. */

@@ -182,10 +182,18 @@ const commandOf = (pid: string): string => {
   }
 }
 
-t.test('a launcher that cannot live fails the start instead of hanging it', async (t) => {
+t.test('a launcher that never comes up fails every start, and says why', async (t) => {
   const runner = testRunner(t, { launcherPath: '/nowhere/launcher.js' })
-  const { spawnError, signal } = await finish(runner, shell('true'))
-  t.ok(spawnError !== undefined || signal === 'launcher-lost')
+  const why = {
+    code: 'EAGAIN',
+    reason: /^no launcher comes up: Error: Cannot find module/,
+  }
+  t.match(await finish(runner, shell('true')), { spawnError: why })
+  const begin = performance.now()
+  for (let again = 0; again < 20; again += 1)
+    t.match(await finish(runner, shell('true')), { spawnError: why })
+  t.match(await finish(runner, { ...shell('true'), output: 'none' }), { spawnError: why })
+  t.ok(performance.now() - begin < 5000, 'without waiting for the next attempt each time')
 })
 
 t.test('a child that was left behind quietly goes with its group', async (t) => {
