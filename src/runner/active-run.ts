@@ -14,12 +14,6 @@ import { LiveStdin } from './live-stdin.ts'
 import { Output } from './output.ts'
 import { NOTHING } from './store.ts'
 
-/**
- * A program that is over by then is read by hand, which is several times cheaper than
- * joining its pipes to the event loop. It is also the most by which first bytes are late.
- */
-const ATTACH_AFTER_MS = 5
-
 /** What runs share. */
 export interface RunContext {
   readonly directory: string
@@ -54,7 +48,6 @@ export class ActiveRun implements Run {
   #isReleased = false
   #isCancelled = false
   #wantedSignal: NodeJS.Signals | undefined
-  #attach: NodeJS.Timeout | undefined
   #how: How | undefined
   #runMs = 0
   #hasLeft = false
@@ -169,14 +162,12 @@ export class ActiveRun implements Run {
     })
   }
 
+  /** It was not over in a moment. */
   #onStarted(pid: number): void {
     this.#isStarted = true
     this.#removeStdinFile()
     this.#stdin?.started()
-    if (this.#outputs !== undefined)
-      this.#attach = setTimeout(() => {
-        for (const output of this.#outputs ?? []) output.attach()
-      }, ATTACH_AFTER_MS)
+    for (const output of this.#outputs ?? []) output.attach()
     if (this.#wantedSignal !== undefined)
       this.#launcher?.kill(this.id, this.#wantedSignal)
     this.#events.started(pid)
@@ -194,6 +185,7 @@ export class ActiveRun implements Run {
   }
 
   #onExited(exit: Exit): void {
+    if (!this.#isStarted) this.#events.started(exit.pid)
     this.#runMs = exit.runMs
     this.#hasLeft = exit.left
     this.#how =
@@ -207,7 +199,6 @@ export class ActiveRun implements Run {
   }
 
   #onOver(): void {
-    clearTimeout(this.#attach)
     this.#closeInput()
     for (const output of this.#outputs ?? []) output.exited()
     if (this.#isCancelled) this.#cutOutputs()

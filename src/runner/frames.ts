@@ -15,7 +15,7 @@ export const FrameType = {
   makeFifos: 3,
   /** The launcher listens. */
   ready: 16,
-  /** Body: f64 pid, f64 start time. */
+  /** It runs on (a short program's start is told with its end). Body: f64 pid, f64 start time. */
   started: 17,
   /** Body: JSON SpawnFailure. */
   failed: 18,
@@ -41,6 +41,7 @@ export interface SpawnFailure {
 
 /** How a program ended: `code` or `signal`. `left`: others of its group live on. */
 export interface Exit {
+  readonly pid: number
   readonly code: number | null
   readonly signal: string | null
   readonly runMs: number

@@ -5,11 +5,13 @@ import { createHash } from 'node:crypto'
 import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import type { Run } from '../../src/ports.ts'
 import {
   finish,
   read,
   readAll,
   shell,
+  specOf,
   start,
   stateOf,
   testRunner,
@@ -131,6 +133,24 @@ t.test('what cannot be started says which and why', async (t) => {
   }
   const { out } = await finish(runner, shell('echo still here'))
   t.equal(out, 'still here\n', 'and it costs nothing else')
+})
+
+t.test('a start is told once, before the end, however short the program', async (t) => {
+  const runner = testRunner(t)
+  for (const script of ['echo $$', 'echo $$; sleep 0.05']) {
+    const told: unknown[] = []
+    const run = await new Promise<Run>((resolve) => {
+      const begun = runner.start(specOf(shell(script)), {
+        started: (pid) => told.push(pid),
+        ended: ({ exitCode }) => {
+          told.push(`ended with ${exitCode}`)
+          resolve(begun)
+        },
+      })
+    })
+    t.same(told, [Number(await readAll(run, 1)), 'ended with 0'], script)
+    run.release()
+  }
 })
 
 t.test('stdin is empty, bytes in full, or live', async (t) => {
