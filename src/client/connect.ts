@@ -9,6 +9,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import type { Introduction } from '../../protocol/index.ts'
 import { systemClock } from '../clock.ts'
 import {
+  hasHadManager,
   listAddresses,
   type MeshState,
   readState,
@@ -96,13 +97,16 @@ const dialManager = async (
 
 /** Announcements on a network that loses some are repeated within this. */
 const DISCOVER_MS = 1_500
+/** Where nodes have run on this machine and none does now: what lives is heard this soon. */
+const DISCOVER_AGAIN_MS = 300
 
 const dialAnnounced = async (
   search: Search,
   looked: readonly string[],
 ): Promise<Either<ClientFailure, Connection>> => {
   const { options, state, self, signal } = search
-  const { discoverMs: limitMs = DISCOVER_MS } = options
+  const byDefault = hasHadManager(state.directory) ? DISCOVER_AGAIN_MS : DISCOVER_MS
+  const { discoverMs: limitMs = byDefault } = options
   if (limitMs === 0) return E.left({ kind: 'no-mesh', looked })
   // Loaded here: whoever finds the mesh in the state directory pays nothing for it.
   const { discoverManager } = await import('./discover.ts')

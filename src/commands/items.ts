@@ -44,13 +44,30 @@ const linesOfFile = async (path: string): Promise<Items> => {
   const open = () => linesOf(createReadStream(path, { highWaterMark: 256 * 1024 }), path)
   let total = 0
   try {
+    // What a pipe (`<(command)`) has given once, it does not give again.
+    if (!statSync(path).isFile())
+      return { total: undefined, each: readable(open(), path) }
     for await (const _ of open()) total++
   } catch (error) {
-    if (error instanceof UsageError) throw error
-    const { code } = error as NodeJS.ErrnoException // a stream's error is the system's
-    throw new UsageError(`--each-line: cannot read ${oneLine(path)} (${code})`)
+    throw unreadable(error, path)
   }
-  return { total, each: open() }
+  return { total, each: readable(open(), path) }
+}
+
+async function* readable(
+  lines: AsyncIterable<string>,
+  path: string,
+): AsyncGenerator<string> {
+  try {
+    yield* lines
+  } catch (error) {
+    throw unreadable(error, path)
+  }
+}
+
+const unreadable = (error: unknown, path: string): unknown => {
+  if (!(error instanceof Error && 'code' in error)) return error
+  return new UsageError(`--each-line: cannot read ${oneLine(path)} (${error.code})`)
 }
 
 const NEWLINE = 10

@@ -80,6 +80,8 @@ const parseFlags = (argv: readonly string[]): E.Either<string, Given> => {
   )
   const service = ['service', { type: 'string' }] as const
   const options = Object.fromEntries([...flags, ...hidden, service])
+  const bare = flags.find(([flag, { type }]) => type === 'string' && isBare(argv, flag))
+  if (bare !== undefined) return E.left(`--${bare[0]}: expected a value, got none`)
   try {
     const { values } = parseArgs({ args: [...argv], options, strict: true })
     // With these options a value is text, a list of texts, or true.
@@ -87,6 +89,12 @@ const parseFlags = (argv: readonly string[]): E.Either<string, Given> => {
   } catch (error) {
     return E.left(error instanceof Error ? error.message : String(error))
   }
+}
+
+/** Is a flag that takes a value followed by another flag, or by nothing? */
+const isBare = (argv: readonly string[], flag: string): boolean => {
+  const next = argv[argv.indexOf(`--${flag}`) + 1]
+  return argv.includes(`--${flag}`) && (next === undefined || next.startsWith('--'))
 }
 
 /** Every flag with its meaning and default. */

@@ -157,6 +157,16 @@ const createMesh = (directory: string): void => {
   }
 }
 
+/** Did a manager ever start here? Then this is where its mesh is looked for. */
+export const hasHadManager = (directory: string): boolean => {
+  try {
+    const slots = readdirSync(join(directory, 'nodes'))
+    return slots.some((slot) => slot.startsWith('manager@'))
+  } catch {
+    return false
+  }
+}
+
 /** The nodes of this state directory that listen now. What a killed node left behind is skipped. */
 export const listAddresses = (directory: string): readonly NodeAddress[] => {
   const nodes = join(directory, 'nodes')

@@ -98,6 +98,7 @@ export type TaskEvent =
       readonly taskId: string
       readonly attempt: number
       readonly atMs: number
+      readonly pid?: number | undefined
     } & At)
   | ({
       readonly kind: 'completed'

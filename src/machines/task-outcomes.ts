@@ -22,10 +22,17 @@ export const onStarted = (core: TaskCore, event: Of<'started'>): void => {
 export const begin = (
   core: TaskCore,
   task: Task,
-  at: { readonly nowMs: number; readonly wallMs: number },
+  at: {
+    readonly nowMs: number
+    readonly wallMs: number
+    readonly pid?: number | undefined
+  },
 ): void => {
   const handOut = task.handOuts.at(-1)
-  if (handOut !== undefined) handOut.startedMs = at.wallMs
+  if (handOut !== undefined) {
+    handOut.startedMs = at.wallMs
+    if (at.pid !== undefined) handOut.pid = at.pid
+  }
   core.setState(task, 'running')
   const { timeout_ms, kill_grace_ms } = task.request
   if (timeout_ms === 0) return

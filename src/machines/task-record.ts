@@ -16,6 +16,7 @@ import type { Shape } from './task-queue.ts'
 export interface HandOut extends Pick<Assigned, 'attempt' | 'nodeId' | 'hostName'> {
   readonly sentMs: number
   startedMs?: number
+  pid?: number
   endedMs?: number
   ended?: string
 }

@@ -106,7 +106,7 @@ export function* logFrom(batch: Batch, cursor: number): Generator<Task> {
 
 export const attemptsOf = (task: Task): AttemptRecord[] =>
   task.handOuts.map(
-    ({ attempt, hostName, nodeId, sentMs, startedMs, endedMs, ended }) => ({
+    ({ attempt, hostName, nodeId, sentMs, startedMs, endedMs, ended, pid }) => ({
       attempt,
       host_name: hostName,
       node_id: nodeId,
@@ -114,6 +114,7 @@ export const attemptsOf = (task: Task): AttemptRecord[] =>
       ...(startedMs !== undefined && { started_ms: startedMs }),
       ...(endedMs !== undefined && { ended_ms: endedMs }),
       ...(ended !== undefined && { ended }),
+      ...(pid !== undefined && { pid }),
     }),
   )
 

@@ -204,8 +204,8 @@ export const createManager = (
     TaskStarted: (body, respond, from) => {
       const worker = workers.managed(body.rel, from)
       if (worker === undefined) return respond('NotMine', {})
-      const { task_id: taskId, attempt, at_ms: atMs } = body
-      kernel.run({ kind: 'started', worker, taskId, attempt, atMs, ...kernel.at() })
+      const { task_id: taskId, attempt, at_ms: atMs, pid } = body
+      kernel.run({ kind: 'started', worker, taskId, attempt, atMs, pid, ...kernel.at() })
       respond('Ack', {})
     },
     TaskCompleted: (body, respond, from) => {

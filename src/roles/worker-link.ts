@@ -187,8 +187,14 @@ export class WorkerLink {
 
   #logPhase(): void {
     const { phase } = this.#state
-    const manager = phase.kind === 'managed' ? phase.manager.nodeId : undefined
+    const manager = phase.kind === 'managed' ? this.#nameOf(phase.manager) : undefined
     this.#ports.log.info('attachment', { phase: phase.kind, manager })
+  }
+
+  #nameOf({ connection, nodeId }: Manager): string {
+    for (const [peer, manager] of this.#managers)
+      if (manager.connection === connection) return peer.hostName
+    return nodeId
   }
 
   #facts() {
