@@ -6,15 +6,8 @@
 // again dialler.ts's. An end is reported once, in a later turn than the call that caused
 // it, so a role is never called back from within its own call.
 
-import * as E from 'fp-ts/lib/Either.js'
 import { Conversation } from '../../protocol/conversation.ts'
-import type {
-  AnswerOf,
-  Introduction,
-  Kind,
-  RequestOf,
-  Respond,
-} from '../../protocol/index.ts'
+import type { Introduction, Kind, RequestOf, Respond } from '../../protocol/index.ts'
 import type { Clock, Log, Peer, Settle } from '../ports.ts'
 import {
   CLOSE_FALSE_CLAIM,
@@ -115,28 +108,7 @@ export class Link {
     timeoutMs: number,
     settle: Settle<K>,
   ): void {
-    try {
-      this.#conversation.ask(kind, body, timeoutMs, settle)
-    } catch (error) {
-      this.#unaskable(kind, error, settle)
-    }
-  }
-
-  /**
-   * A body that its row does not allow is a bug of ours, found before anything was sent. It
-   * costs what it was about: the asker hears what the peer would have answered.
-   */
-  #unaskable<K extends Kind>(kind: K, error: unknown, settle: Settle<K>): void {
-    const { clock, log } = this.#options
-    const text = error instanceof Error ? error.message : String(error)
-    log.error('a bug while asking', { exchange: kind, peer: this.#name, error: text })
-    const answer = { kind: 'Error', body: { code: 'malformed', message: text } } as const
-    // Every row allows Error; the compiler cannot see that for an open K.
-    clock.after(0, () => settle(E.right(answer as AnswerOf<K>)))
-  }
-
-  get #name(): string {
-    return this.#peer?.hostName ?? this.party.nodeId
+    this.#conversation.ask(kind, body, timeoutMs, settle)
   }
 
   /** Holds back what arrives, until `resume`. */
@@ -227,7 +199,7 @@ export class Link {
   #fault(error: unknown): void {
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
     this.#options.log.error('a bug while serving a connection', {
-      peer: this.#name,
+      peer: this.#peer?.hostName ?? this.party.nodeId,
       error: text,
     })
     this.end(CLOSE_INTERNAL, 'internal error')

@@ -4,6 +4,7 @@
 import type { Either } from 'fp-ts/lib/Either.js'
 import * as E from 'fp-ts/lib/Either.js'
 import type {
+  AnswerOf,
   Handlers,
   Introduction,
   Kind,
@@ -140,8 +141,27 @@ export class NodeMesh implements Mesh {
     settle: Settle<K>,
   ): void => {
     const link = this.#current.get(to)
-    if (link !== undefined) link.ask(kind, body, timeoutMs, settle)
-    else process.nextTick(() => settle(E.left({ kind: 'unreachable', exchange: kind })))
+    if (link === undefined) {
+      process.nextTick(() => settle(E.left({ kind: 'unreachable', exchange: kind })))
+      return
+    }
+    try {
+      link.ask(kind, body, timeoutMs, settle)
+    } catch (error) {
+      this.#unaskable(link, error, settle)
+    }
+  }
+
+  /**
+   * A body that its row does not allow is a bug of ours, found before anything was sent. It
+   * costs what it was about: the role hears what the peer would have answered.
+   */
+  #unaskable<K extends Kind>({ peer }: Link, bug: unknown, settle: Settle<K>): void {
+    const error = bug instanceof Error ? bug.message : String(bug)
+    this.#options.log.error('a bug while asking', { peer: peer?.hostName, error })
+    const answer = { kind: 'Error', body: { code: 'malformed', message: error } } as const
+    // Every row allows Error; the compiler cannot see that for an open K.
+    process.nextTick(() => settle(E.right(answer as AnswerOf<K>)))
   }
 
   terminate(nodeId: NodeId, why: string): void {

@@ -48,6 +48,20 @@ t.test('a kind that the role does not serve is answered wrong-role', async (t) =
   t.match(after, E.right({ kind: 'ManagerPong' }), 'the connection stays')
 })
 
+t.test('an ask that its row does not allow fails alone', async (t) => {
+  const manager = await openNode({ self: { node_type: 'manager' } })
+  t.teardown(() => manager.mesh.close())
+  const worker = await openNode()
+  t.teardown(() => worker.mesh.close())
+  worker.mesh.offer({ url: manager.url })
+  await worker.when('up')
+  const to = manager.self.node_id
+  const bad = await askNode(worker.mesh, to, 'ManagerPing', { rel: 'not a rel' })
+  t.match(bad, E.right({ kind: 'Error', body: { code: 'malformed', message: /rel/ } }))
+  const good = await askNode(worker.mesh, to, 'ManagerPing', { rel })
+  t.match(good, E.right({ kind: 'ManagerPong' }), 'the connection stays')
+})
+
 t.test('asking a node that is not connected fails, and not at once', async (t) => {
   const { mesh } = await openNode()
   t.teardown(() => mesh.close())

@@ -30,6 +30,11 @@ const refusals: readonly [string, string[], RegExp][] = [
     /--role: expected manager or worker, got `boss`/,
   ],
   ['an unknown flag', ['--role', 'worker', '--frob'], /--frob/],
+  [
+    'a flag without its value',
+    ['--role', '--no-mdns'],
+    /--role: expected a value, got none/,
+  ],
   ['no role', ['--name', 'x'], /--role is missing/],
   ['a bad name', ['--role', 'worker', '--name', 'a b'], /--name: expected letters/],
   ['a bad port', ['--role', 'worker', '--port', '70000'], /--port: expected a port/],
