@@ -160,7 +160,7 @@ export const client = {
   TaskLogRead: exchange({
     direction: 'client -> manager',
     about:
-      "Reads a task's output by offset, before its start, while it runs and after its end.",
+      "Reads a task's output by offset, before its start, while it runs and after its end. `attempt`: the one that is followed; of a later one the answer is its beginning, and one that has not begun is waited for.",
     waits: true,
     request: fields(
       { task_id: TaskId, fd: Fd, offset: Uint, max: Uint, wait_ms: Milliseconds },

@@ -27,13 +27,19 @@ import {
   TaskStatus,
 } from '../task.ts'
 
-/** A stretch of output. `lost`: bytes before `offset + data` that a cap dropped; `eof`: nothing follows. */
-export const OutputData = fields({
-  offset: Uint,
-  data: Bytes(DATA_BYTES),
-  eof: t.boolean,
-  lost: Uint,
-})
+/**
+ * A stretch of output. `lost`: bytes before `offset + data` that a cap dropped; `eof`:
+ * nothing follows; `attempt`: which one wrote it, said to clients.
+ */
+export const OutputData = fields(
+  {
+    offset: Uint,
+    data: Bytes(DATA_BYTES),
+    eof: t.boolean,
+    lost: Uint,
+  },
+  { attempt: Attempt },
+)
 export type OutputData = t.TypeOf<typeof OutputData>
 
 /**

@@ -14,7 +14,7 @@ import { ClientError } from './failures.ts'
 import type { Link } from './link.ts'
 import { type OutputOptions, readOutput } from './output.ts'
 import type { Tasks } from './pages.ts'
-import { CANCEL_MS, runTask, type TaskRun } from './run.ts'
+import { CANCEL_MS, type RunOptions, runTask, type TaskRun } from './run.ts'
 import { keyOf, newKey, type SubmitOptions, submitAll } from './submit.ts'
 import { type WaitOptions, waitForBatch, waitForTasks } from './wait.ts'
 
@@ -74,7 +74,7 @@ export class Client {
   }
 
   /** Runs one task: its streams and its outcome. */
-  run(task: TaskRequest, options: SubmitOptions = {}): Promise<TaskRun> {
+  run(task: TaskRequest, options: RunOptions = {}): Promise<TaskRun> {
     return runTask(this.#link, task, options)
   }
 

@@ -14,6 +14,10 @@ export interface OutputOptions {
   /** Goes on until the program has closed it (default); false: ends at what there is now. */
   readonly follow?: boolean
   readonly signal?: AbortSignal | undefined
+  /** Goes on with the next attempt, if there will be one: for tasks with retries. */
+  readonly isRetried?: boolean
+  /** From here on the bytes are another attempt's, from its first. */
+  readonly onAttempt?: ((attempt: number) => void) | undefined
 }
 
 /** How long a read waits for data at the holder. */
@@ -28,20 +32,22 @@ export async function* readOutput(
   options: OutputOptions = {},
 ): AsyncGenerator<Uint8Array> {
   const { fd = 1, follow = true, signal } = options
-  const read = (offset: number) => readAt(link, { taskId, fd, offset, follow, signal })
-  let next = read(options.from ?? 0)
+  const place = new Place(options)
+  const read = () => readAt(link, { taskId, fd, follow, signal, ...place.next })
+  let next = read()
   for (;;) {
-    const { offset, data, eof } = await next
-    const end = offset + data.byteLength
-    const isLast = eof || (!follow && data.byteLength === 0)
+    const answer = await next
+    const { data } = answer
+    const isLast = place.passed(answer) || (!follow && data.byteLength === 0)
     if (!isLast) {
-      next = read(end)
+      next = read()
       // Its failure is met by the await above, which may come later than the failure.
       next.catch(() => undefined)
     }
     if (data.byteLength > 0) {
+      const { offset } = place.next
       const stay =
-        follow && !isLast ? stayFollower(link, { taskId, fd, offset: end }) : undefined
+        follow && !isLast ? stayFollower(link, { taskId, fd, offset }) : undefined
       try {
         yield data
       } finally {
@@ -52,12 +58,47 @@ export async function* readOutput(
   }
 }
 
+/** Where a reader is: the attempt that it follows, and the byte that it wants next. */
+class Place {
+  readonly #options: OutputOptions
+  #offset: number
+  /** Asked for; undefined before the first answer, and with managers that do not say it. */
+  #attempt: number | undefined
+  /** Of which the last bytes were. */
+  #seen: number | undefined
+
+  constructor(options: OutputOptions) {
+    this.#options = options
+    this.#offset = options.from ?? 0
+  }
+
+  get next(): { readonly offset: number; readonly attempt: number | undefined } {
+    return { offset: this.#offset, attempt: this.#attempt }
+  }
+
+  /** Goes behind an answer; true: it was the last. */
+  passed({ offset, data, eof, attempt }: OutputData): boolean {
+    // An attempt was waited for that has not begun, and never will if the task is over.
+    if (attempt !== undefined && attempt < (this.#attempt ?? 0)) return eof
+    this.#offset = offset + data.byteLength
+    if (attempt === undefined) return eof
+    if (attempt > (this.#seen ?? attempt)) this.#options.onAttempt?.(attempt)
+    this.#seen = attempt
+    this.#attempt = attempt
+    if (!eof || this.#options.isRetried !== true) return eof
+    this.#offset = 0
+    this.#attempt = attempt + 1
+    return false
+  }
+}
+
 interface ReadAt {
   readonly taskId: string
   readonly fd: 1 | 2
   readonly offset: number
   readonly follow: boolean
   readonly signal: AbortSignal | undefined
+  readonly attempt: number | undefined
 }
 
 const readAt = async (link: Link, at: ReadAt): Promise<OutputData> => {
@@ -70,6 +111,7 @@ const readAt = async (link: Link, at: ReadAt): Promise<OutputData> => {
       offset: at.offset,
       max: DATA_BYTES,
       wait_ms: waitMs,
+      ...(at.attempt !== undefined && { attempt: at.attempt }),
     },
     { timeoutMs: waitMs + GRACE_MS, signal: at.signal },
   )

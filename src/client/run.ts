@@ -23,11 +23,16 @@ export interface TaskRun {
   cancel(): Promise<void>
 }
 
+export interface RunOptions extends SubmitOptions {
+  /** What stdout and stderr yield from now on is another attempt's, from its first byte. */
+  readonly onAttempt?: (attempt: number) => void
+}
+
 /** Submits one task and begins to wait for it, in this turn. */
 export const runTask = async (
   link: Link,
   task: TaskRequest,
-  options: SubmitOptions = {},
+  options: RunOptions = {},
 ): Promise<TaskRun> => {
   const page = keyOf(options)
   const { signal } = options
@@ -43,10 +48,18 @@ export const runTask = async (
       exchange: 'TasksSubmit',
       detail: 'no id for one task',
     })
+  let attempt = 1
+  const onAttempt = (begun: number) => {
+    if (begun <= attempt) return // the other descriptor's reader was first
+    attempt = begun
+    options.onAttempt?.(begun)
+  }
+  const isRetried = (task.retries ?? 0) > 0
+  const read = (fd: 1 | 2) => readOutput(link, id, { fd, signal, isRetried, onAttempt })
   return {
     id,
-    stdout: { [Symbol.asyncIterator]: () => readOutput(link, id, { fd: 1, signal }) },
-    stderr: { [Symbol.asyncIterator]: () => readOutput(link, id, { fd: 2, signal }) },
+    stdout: { [Symbol.asyncIterator]: () => read(1) },
+    stderr: { [Symbol.asyncIterator]: () => read(2) },
     stdin: taskStdin(link, id, signal),
     done,
     async cancel() {

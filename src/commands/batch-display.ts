@@ -4,7 +4,7 @@
 import type { TaskDone } from '../../protocol/index.ts'
 import type { BatchProgress } from '../client/batch.ts'
 import type { Sink } from './io.ts'
-import { describeError } from './outcome.ts'
+import { describeError, lossesOf } from './outcome.ts'
 import { type HostTally, type Progress, progressBar, progressLine } from './progress.ts'
 import { table } from './table.ts'
 import { formatDuration, oneLine } from './values.ts'
@@ -52,6 +52,11 @@ export class BatchDisplay {
     tally.tasks++
     if (done.state !== 'completed') tally.failed++
     tally.runMs += done.result?.run_ms ?? 0
+  }
+
+  /** Output that is missing is said even to who wants no progress. */
+  async lost(item: string, done: TaskDone): Promise<void> {
+    for (const loss of lossesOf(done)) await this.say(`'${oneLine(item, 60)}': ${loss}`)
   }
 
   async failed(item: string, done: TaskDone): Promise<void> {

@@ -151,6 +151,7 @@ class Printer {
     const item = this.#open.get(index) ?? ''
     this.#open.delete(index)
     if (done.error !== undefined) await this.#display.failed(item, done)
+    await this.#display.lost(item, done)
     if (this.#isJson) return this.#stdout.line(await this.#line(index, item, done))
     const { result } = done
     if (result?.stderr !== undefined)

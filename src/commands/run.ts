@@ -5,7 +5,7 @@ import type { TaskDone } from '../../protocol/index.ts'
 import type { Client } from '../client/client.ts'
 import type { TaskRun } from '../client/run.ts'
 import { type Io, type MeshOptions, READER_GONE, Sink, withClient } from './io.ts'
-import { complaintOf, EXIT, exitCodeOf } from './outcome.ts'
+import { complaintOf, EXIT, exitCodeOf, lossesOf } from './outcome.ts'
 import { checkCommand, type TaskFlags, taskMaker } from './task-flags.ts'
 
 /** A task that has not begun after this gets a line that says why. */
@@ -20,8 +20,11 @@ export const run = (
   const task = taskMaker({ output: 'stream', ...options }, io.cwd)(command, {
     ...(io.hasInput && { stdin_live: true }),
   })
+  const stderr = new Sink(io.stderr)
+  const onAttempt = (attempt: number) =>
+    void stderr.line(`manyhands: attempt ${attempt} begins; its output follows`)
   return withClient(io, options, async (client) =>
-    follow(io, client, await client.run(task)),
+    follow(io, client, await client.run(task, { onAttempt })),
   )
 }
 
@@ -56,6 +59,7 @@ const conclude = async (
   done: TaskDone,
   say: (text: string) => Promise<boolean>,
 ): Promise<number> => {
+  for (const loss of lossesOf(done)) await say(loss)
   const complaint = complaintOf(done)
   if (complaint !== undefined) await say(complaint)
   return exitCodeOf(done)

@@ -51,34 +51,35 @@ export class ManagerLogs {
     untilMs: number,
   ): void {
     const { deps } = this.#kernel
-    const isOther = body.attempt !== undefined && body.attempt !== task.attempt
-    if (isOther && !isClosed(task)) {
-      respond('NotFound', {})
-      return
-    }
     if (isClosed(task)) {
       this.#readClosed(task, body, respond)
       return
     }
     const leftMs = Math.max(0, untilMs - deps.clock.now())
     const again = () => this.#read(task, body, respond, from, untilMs)
-    const nothing = () =>
-      respond('TaskOutputData', { offset: body.offset, data: empty, eof: false, lost: 0 })
-    const there = this.#whereabouts(task)
+    const followed = body.attempt ?? task.attempt
+    const nothing = () => {
+      const attempt = Math.min(followed, task.attempt)
+      const { offset } = body
+      respond('TaskOutputData', { offset, data: empty, eof: false, lost: 0, attempt })
+    }
+    const there = followed > task.attempt ? undefined : this.#whereabouts(task)
     if (there === undefined) {
       // With its worker suspect nothing moves when that is back: asked again soon.
       const isAway = task.state === 'accepted' || task.state === 'running'
-      const waitMs = isAway ? Math.min(leftMs, AWAY_MS) : leftMs
+      const waitMs =
+        isAway && followed <= task.attempt ? Math.min(leftMs, AWAY_MS) : leftMs
       this.#whenMoved(task, from, waitMs, again, nothing)
       return
     }
-    const { task_id, fd, offset, max } = body
+    const { task_id, fd, max } = body
     const { attempt } = task
+    const offset = startOf(task, body)
     const ask = { rel: there.rel, task_id, attempt, fd, offset, max, wait_ms: leftMs }
     const timeoutMs = leftMs + RELAY_MS
     deps.mesh.ask(there.peerId, 'TaskOutputRead', ask, timeoutMs, (outcome) => {
       if (outcome._tag === 'Right' && outcome.right.kind === 'TaskOutputData')
-        return respond('TaskOutputData', outcome.right.body)
+        return respond('TaskOutputData', { ...outcome.right.body, attempt })
       // Not started there yet, or ended and on its way here: it moves, or the time ends.
       const waitMs = Math.max(0, untilMs - deps.clock.now())
       if (isClosed(task)) return again()
@@ -116,13 +117,16 @@ export class ManagerLogs {
   #readClosed(task: Task, body: LogRead, respond: Respond<'TaskLogRead'>): void {
     const result = resultOf(task)
     const captured = body.fd === 1 ? result?.stdout : result?.stderr
-    const { offset, max } = body
-    if (captured === undefined) {
-      respond('TaskOutputData', { offset, data: empty, eof: true, lost: 0 })
+    const { max } = body
+    const { attempt } = task
+    const offset = startOf(task, body)
+    if (captured === undefined || attempt < (body.attempt ?? 0)) {
+      respond('TaskOutputData', { offset, data: empty, eof: true, lost: 0, attempt })
       return
     }
     if (captured.inline !== undefined) {
-      respond('TaskOutputData', slice(captured.inline, captured, offset, max))
+      const part = slice(captured.inline, captured, offset, max)
+      respond('TaskOutputData', { ...part, attempt })
       return
     }
     const there = task.heldBy === undefined ? undefined : this.#workers.reach(task.heldBy)
@@ -133,7 +137,7 @@ export class ManagerLogs {
     const ask = { ref: captured.ref, offset, max: Math.min(max, DATA_BYTES) }
     this.#kernel.deps.mesh.ask(there.peerId, 'BlobRead', ask, 10_000, (outcome) => {
       if (outcome._tag === 'Right' && outcome.right.kind === 'BlobData')
-        return respond('TaskOutputData', outcome.right.body)
+        return respond('TaskOutputData', { ...outcome.right.body, attempt })
       respond('NotFound', {})
     })
   }
@@ -162,6 +166,10 @@ export class ManagerLogs {
     })
   }
 }
+
+/** Who followed an earlier attempt begins with the new one. */
+const startOf = (task: Task, { attempt = task.attempt, offset }: LogRead): number =>
+  attempt < task.attempt ? 0 : offset
 
 const slice = (
   bytes: Uint8Array,

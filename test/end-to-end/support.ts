@@ -5,7 +5,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setImmediate } from 'node:timers/promises'
+import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { isAlive } from '../../src/commands/liveness.ts'
@@ -112,7 +112,7 @@ export class Manyhands {
 
 /** Looks again until it is so; the runner's own time limit ends what never is. */
 export const until = async (isSo: () => boolean | Promise<boolean>): Promise<void> => {
-  while (!(await isSo())) await setImmediate()
+  while (!(await isSo())) await pause(20)
 }
 
 export const isGone = (pid: number): Promise<void> => until(() => !isAlive(pid))

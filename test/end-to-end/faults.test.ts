@@ -1,0 +1,220 @@
+// Nodes, launchers and clients that die or hang at the worst moment, on the real binary:
+// no task is lost, no process stays behind, and what died takes its place back.
+
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
+import t from 'tap'
+import { isAlive } from '../../src/commands/liveness.ts'
+import {
+  childrenOf,
+  isGone,
+  longSleep,
+  Manyhands,
+  processesWith,
+  until,
+} from './support.ts'
+
+// The machine may be busy with other tests.
+t.setTimeout(180_000)
+
+const hands = new Manyhands(t)
+const { nodes, url } = await hands.mesh('w1', 'w2')
+const worker = (name: string) =>
+  hands.node('worker', '--name', name, '--cores', '1', '--join', url)
+const pidOf = (name: string): number => nodes[name]?.child.pid ?? 0
+const stateOf = async (name: string) =>
+  (await hands.list('nodes')).find(({ host_name }) => host_name === name)?.state
+
+/** A task on `host` that has said its pid and then sleeps; submitted, not followed. */
+const sleeper = async (...flags: string[]) => {
+  const marker = longSleep()
+  const id = (await hands.text('submit', ...flags, '--', 'sleep', marker)).trim()
+  await until(() => processesWith(marker).length > 0)
+  return { id, marker, pids: processesWith(marker) }
+}
+
+t.test(
+  'kill -9 of a worker: its task runs elsewhere, its processes are gone',
+  async (t) => {
+    const { id, marker, pids } = await sleeper()
+    const [{ host_name: host }] = await hands.list('tasks', '--only', 'running')
+    process.kill(pidOf(host), 'SIGKILL')
+    await Promise.all(pids.map(isGone))
+    await until(() => processesWith(marker).length > 0)
+    const [record] = await hands.list('show', id)
+    t.match(record, { state: 'running', attempt: 2 })
+    t.not(record.host_name, host)
+    t.equal(record.attempts.at(-1).pid, processesWith(marker)[0])
+    const again = worker(host)
+    nodes[host] = again
+    await again.said(/phase=managed manager=m\b/)
+    t.match(await hands.call('cancel', id), { code: 0 })
+    t.same(processesWith(marker), [])
+  },
+)
+
+t.test('the output of every attempt is shown, with a word between them', async (t) => {
+  const script = 'echo out $MANYHANDS_ATTEMPT; test $MANYHANDS_ATTEMPT = 3'
+  const ended = await hands.call('run', '--retries', '2', '--', 'sh', '-c', script)
+  t.equal(ended.stdout.toString(), 'out 1\nout 2\nout 3\n')
+  t.match(ended, {
+    code: 0,
+    stderr: /^manyhands: attempt 2 .*\nmanyhands: attempt 3 .*\n$/,
+  })
+})
+
+t.test('a stopped worker is given up, and taken back when it goes on', async (t) => {
+  const { id, marker } = await sleeper('--host', 'w1')
+  const pid = pidOf('w1')
+  process.kill(pid, 'SIGSTOP')
+  t.teardown(() => isAlive(pid) && process.kill(pid, 'SIGCONT'))
+  await until(async () => (await stateOf('w1')) === 'lost')
+  t.match(await hands.call('run', '--', 'echo', 'others'), { code: 0, stdout: /others/ })
+  process.kill(pid, 'SIGCONT')
+  await until(async () => (await stateOf('w1')) === 'managed')
+  await until(async () => (await hands.list('show', id))[0].state === 'running')
+  t.equal(processesWith(marker).length, 1, 'one copy')
+  t.match(await hands.call('cancel', id), { code: 0 })
+  await until(() => processesWith(marker).length === 0)
+})
+
+t.test(
+  'kill -9 of a launcher costs its own tasks, which are told, and nothing else',
+  async (t) => {
+    const { id, marker } = await sleeper('--host', 'w2')
+    for (const pid of childrenOf(pidOf('w2'))) process.kill(pid, 'SIGKILL')
+    await until(
+      () => processesWith(marker).length === 0 || processesWith(marker).length > 1,
+    )
+    t.match(await hands.call('wait', id), {
+      code: 1,
+      stdout: /the helper that ran it died/,
+    })
+    t.match(await hands.call('run', '--host', 'w2', '--', 'echo', 'ok'), {
+      code: 0,
+      stdout: /^ok\n$/,
+    })
+    await hands.call('cancel', id)
+    await until(() => processesWith(marker).length === 0)
+  },
+)
+
+t.test('kill -9 of a client costs the mesh nothing', async (t) => {
+  const marker = longSleep()
+  const { child } = hands.start('run', '--', 'sleep', marker)
+  await until(() =>
+    processesWith(`sleep\0${marker}`).some(
+      (pid) => pid !== child.pid && !processesWith('manyhands.js').includes(pid),
+    ),
+  )
+  child.kill('SIGKILL')
+  t.match(await hands.call('run', '--', 'true'), { code: 0 })
+  const [{ task_id: id }] = await hands.list('tasks', '--only', 'running')
+  t.match(await hands.call('cancel', id), { code: 0 })
+  await until(() => processesWith(`sleep\0${marker}`).length === 0)
+})
+
+t.test('Ctrl-C twice leaves at once, and nothing runs on', async (t) => {
+  const run = hands.start(
+    'run',
+    '--',
+    'sh',
+    '-c',
+    'trap "" INT TERM; echo $$; while :; do sleep 1; done',
+  )
+  const [, pid] = await run.said(/(\d+)\n/)
+  run.child.kill('SIGINT')
+  await run.said(/again to leave at once/)
+  run.child.kill('SIGINT')
+  t.equal((await run.ended).code, 130)
+  await isGone(Number(pid))
+})
+
+t.test('a second signal to a worker ends it at once, with what it runs', async (t) => {
+  const { id, pids } = await sleeper('--host', 'w2')
+  const { w2: leaving } = nodes
+  leaving?.child.kill('SIGTERM')
+  await leaving?.said(/once more quits at once/)
+  leaving?.child.kill('SIGTERM')
+  t.equal((await leaving?.ended)?.code, 143)
+  await Promise.all(pids.map(isGone))
+  const again = worker('w2')
+  Object.assign(nodes, { w2: again })
+  await again.said(/phase=managed/)
+  t.match(await hands.call('cancel', id), { code: 0 })
+})
+
+t.test(
+  'kill -9 of the manager: verbs say so, and the next one has its workers back',
+  async (t) => {
+    const run = hands.start('run', '--', 'sleep', longSleep())
+    await until(async () => (await hands.list('tasks', '--only', 'running')).length > 0)
+    process.kill(pidOf('m'), 'SIGKILL')
+    const { m: killed } = nodes
+    await killed?.ended
+    t.match(await hands.call('nodes'), {
+      code: 5,
+      stderr: /^manyhands: no mesh found.*\n$/,
+    })
+    t.match(await hands.call('up'), {
+      code: 1,
+      stderr: /workers run here without a manager.*\n$/,
+    })
+    const next = hands.node('manager', '--name', 'm', '--ping', '250ms')
+    Object.assign(nodes, { m: next })
+    await next.said(/listening/)
+    await until(
+      async () =>
+        (await stateOf('w1')) === 'managed' && (await stateOf('w2')) === 'managed',
+    )
+    t.match(await hands.call('run', '--', 'echo', 'again'), {
+      code: 0,
+      stdout: /^again\n$/,
+    })
+    run.child.kill('SIGINT')
+    t.match(await run.ended, { code: 125, stderr: /no such task .* at this manager/ })
+  },
+)
+
+t.test('down --now ends what runs, and leaves no process', async (t) => {
+  const { pids } = await sleeper()
+  const all = [...Object.values(nodes).map(({ child }) => child.pid ?? 0), ...pids]
+  for (const pid of [pidOf('w1'), pidOf('w2')]) all.push(...childrenOf(pid))
+  t.match(await hands.call('down', '--now'), { code: 0, stdout: /^stopped: / })
+  await Promise.all(all.map(isGone))
+  t.same(processesWith(hands.state), [])
+})
+
+t.test(
+  'a full disk fails the tasks that need it, in words, and the nodes live',
+  async (t) => {
+    const place = t.testdir()
+    const mount = ['-t', 'tmpfs', '-o', 'size=2m', 'none', place]
+    if (spawnSync('mount', mount).status !== 0) {
+      t.comment('skipped: no file system can be mounted here')
+      return
+    }
+    t.teardown(() => spawnSync('umount', ['-l', place]))
+    const small = new Manyhands(t, join(place, 'state'))
+    const { nodes: here } = await small.mesh('only')
+    const big = await small.call(
+      'run',
+      '--output',
+      'capture',
+      '--',
+      'sh',
+      '-c',
+      'head -c 8000000 /dev/zero && echo done >&2',
+    )
+    t.match(big, {
+      code: 0,
+      stderr: /done\nmanyhands: \d+ bytes of its stdout on only were not/,
+    })
+    t.match(await small.call('run', '--', 'echo', 'alive'), {
+      code: 0,
+      stdout: /^alive\n$/,
+    })
+    for (const { child } of Object.values(here)) t.equal(child.exitCode, null)
+    await small.call('down', '--now')
+  },
+)
