@@ -2,6 +2,8 @@
 // no task is lost, no process stays behind, and what died takes its place back.
 
 import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { isAlive } from '../../src/commands/liveness.ts'
@@ -188,7 +190,8 @@ t.test('down --now ends what runs, and leaves no process', async (t) => {
 t.test(
   'a full disk fails the tasks that need it, in words, and the nodes live',
   async (t) => {
-    const place = t.testdir()
+    const place = mkdtempSync(join(tmpdir(), 'small-disk-'))
+  t.teardown(() => rmSync(place, { recursive: true, force: true }))
     const mount = ['-t', 'tmpfs', '-o', 'size=2m', 'none', place]
     if (spawnSync('mount', mount).status !== 0) {
       t.comment('skipped: no file system can be mounted here')
