@@ -191,7 +191,7 @@ t.test(
   'a full disk fails the tasks that need it, in words, and the nodes live',
   async (t) => {
     const place = mkdtempSync(join(tmpdir(), 'small-disk-'))
-  t.teardown(() => rmSync(place, { recursive: true, force: true }))
+    t.teardown(() => rmSync(place, { recursive: true, force: true }))
     const mount = ['-t', 'tmpfs', '-o', 'size=2m', 'none', place]
     if (spawnSync('mount', mount).status !== 0) {
       t.comment('skipped: no file system can be mounted here')
