@@ -187,17 +187,17 @@ t.test('down --now ends what runs, and leaves no process', async (t) => {
   t.same(processesWith(hands.state), [])
 })
 
+const place = mkdtempSync(join(tmpdir(), 'small-disk-'))
+t.teardown(() => rmSync(place, { recursive: true, force: true }))
+const mount = ['-t', 'tmpfs', '-o', 'size=2m', 'none', place]
+const canMount = spawnSync('mount', mount).status === 0
+t.teardown(() => canMount && spawnSync('umount', ['-l', place]))
+const onSmallDisk = canMount ? {} : { skip: 'no file system can be mounted here' }
+
 t.test(
-  'a full disk fails the tasks that need it, in words, and the nodes live',
+  'a full disk costs output alone, in words; the nodes live',
+  onSmallDisk,
   async (t) => {
-    const place = mkdtempSync(join(tmpdir(), 'small-disk-'))
-    t.teardown(() => rmSync(place, { recursive: true, force: true }))
-    const mount = ['-t', 'tmpfs', '-o', 'size=2m', 'none', place]
-    if (spawnSync('mount', mount).status !== 0) {
-      t.comment('skipped: no file system can be mounted here')
-      return
-    }
-    t.teardown(() => spawnSync('umount', ['-l', place]))
     const small = new Manyhands(t, join(place, 'state'))
     const { nodes: here } = await small.mesh('only')
     const big = await small.call(
