@@ -19,6 +19,8 @@ export const EXIT = {
   interrupted: 130,
 } as const
 
+/** What the runner says instead of a signal's name. */
+const LAUNCHER_LOST = 'launcher-lost'
 /** A missing directory (ENODIR) is not among them: the program may well be there. */
 const NOT_EXECUTABLE = new Set(['EACCES', 'EPERM', 'ENOEXEC', 'EISDIR', 'ETXTBSY'])
 
@@ -54,9 +56,10 @@ const signalCode = (signal: string | undefined): number => {
 export const describeError = (error: ErrorKind): string => {
   switch (error.kind) {
     case 'RunningError':
-      return error.exit_code === undefined
-        ? `was ended by ${error.signal ?? 'a signal'}`
-        : `ended with exit code ${error.exit_code}`
+      if (error.exit_code !== undefined) return `ended with exit code ${error.exit_code}`
+      return error.signal === LAUNCHER_LOST
+        ? 'was ended because the helper that ran it died (killed, or out of memory?)'
+        : `was ended by ${error.signal ?? 'a signal'}`
     case 'TimedOut':
       return 'was stopped at its time limit; a longer one: --timeout'
     case 'SpawnError':
@@ -74,6 +77,18 @@ export const describeError = (error: ErrorKind): string => {
     case 'Unknown':
       return `failed with ${error.name}, a kind that this version does not know`
   }
+}
+
+/** Lines about output that was written and not kept, which nobody would notice otherwise. */
+export const lossesOf = ({ result, host_name }: TaskDone): readonly string[] => {
+  const where = host_name === undefined ? '' : ` on ${host_name}`
+  return (['stdout', 'stderr'] as const).flatMap((name) => {
+    const lost = result?.[name]?.lost ?? 0
+    if (lost === 0) return []
+    return [
+      `${lost} bytes of its ${name}${where} were not kept: more than the cap, or no room on its disk`,
+    ]
+  })
 }
 
 /** A line for what a program cannot say itself; undefined when its exit code says it all. */
