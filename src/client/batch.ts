@@ -1,6 +1,10 @@
 // Many tasks as one batch: handed in page by page while their outcomes are read from the
 // batch's log. Submission stays a bounded number of tasks ahead of the outcomes, so a
 // million tasks need the memory of a few thousand, here and at the manager.
+//
+// A log may hold more than ours: of other submissions under the same label, or of an
+// earlier one with the same key, whose outcomes come before we know the ids. What is not
+// known is passed over, never waited for; tasks recorded after that are asked for by id.
 
 import type { TaskDone, TaskRequest } from '../../protocol/index.ts'
 import { ClientError } from './failures.ts'
@@ -8,7 +12,7 @@ import type { Link } from './link.ts'
 import type { Tasks } from './pages.ts'
 import { CANCEL_MS } from './run.ts'
 import { keyOf, type SubmitOptions, submitAll } from './submit.ts'
-import { askDone, joinReads } from './wait.ts'
+import { askClosed, askDone, type DonePage, joinReads } from './wait.ts'
 
 export interface RunAllOptions extends SubmitOptions {
   /** Most tasks that are submitted and not yet closed; default 4,096. */
@@ -62,6 +66,11 @@ class Batch implements BatchRun {
   /** Handed to pagesOf, counted before their page is recorded. */
   #taken = 0
   #isComplete = false
+  /** Outcomes of unknown tasks were read; they may have been of ours. */
+  #hasPassed = false
+  /** Recorded since then: their outcomes may have been passed over. */
+  #late: string[] = []
+  #onLate: () => void = () => undefined
   #failure: { readonly error: unknown } | undefined
   readonly #submission: Promise<unknown>
 
@@ -93,6 +102,8 @@ class Batch implements BatchRun {
         for (const [at, id] of page.taskIds.entries())
           this.#indexes.set(id, page.first + at)
         this.#submitted += page.taskIds.length
+        if (this.#hasPassed) this.#late.push(...page.taskIds)
+        this.#onLate()
         this.#stir()
       },
     ).finally(() => {
@@ -134,17 +145,7 @@ class Batch implements BatchRun {
   async *[Symbol.asyncIterator](): AsyncGenerator<IndexedDone> {
     try {
       await this.#stirred(() => this.#submitted > 0 || this.#isComplete)
-      // Nothing of a page is known before its record, so the log is asked only after it.
-      let cursor = 0
-      while (!this.#isComplete || this.#done < this.#submitted) {
-        const page = await askDone(this.#link, this.batch, cursor, this.#end.signal)
-        if (page === undefined) throw this.#gone()
-        cursor = page.cursor
-        this.#running = page.running
-        yield* await this.#indexed(page.done)
-        if (page.open > 0) await joinReads(page, this.#end.signal)
-        else await this.#stirred(() => this.#isComplete || this.#done < this.#submitted)
-      }
+      yield* this.#outcomes()
       if (!this.#stop.signal.aborted || this.#end.signal.aborted) await this.#submission
     } catch (error) {
       // The first cause, not the ending that followed from it.
@@ -154,13 +155,55 @@ class Batch implements BatchRun {
     }
   }
 
-  async #indexed(done: readonly TaskDone[]): Promise<IndexedDone[]> {
+  async *#outcomes(): AsyncGenerator<IndexedDone> {
+    // Nothing of a page is known before its record, so the log is asked only after it.
+    let cursor = 0
+    let reading: Promise<DonePage | undefined> | undefined
+    while (!this.#isComplete || this.#done < this.#submitted) {
+      yield* this.#asked(this.#late.splice(0))
+      reading ??= askDone(this.#link, this.batch, cursor, this.#end.signal)
+      if (this.#hasPassed && !(await this.#isFirst(reading))) continue
+      const page = await reading
+      reading = undefined
+      if (page === undefined) throw this.#gone()
+      cursor = page.cursor
+      this.#running = page.running
+      yield* this.#indexed(page.done)
+      if (page.open > 0) await joinReads(page, this.#end.signal)
+      // The log is at its end: what it does not tell of, it has forgotten.
+      else if (page.done.length === 0) yield* this.#asked([...this.#indexes.keys()])
+      if (page.open === 0)
+        await this.#stirred(() => this.#isComplete || this.#done < this.#submitted)
+    }
+  }
+
+  /** Did the read settle before tasks came that have to be asked for? */
+  #isFirst(reading: Promise<unknown>): Promise<boolean> {
+    return new Promise((resolve) => {
+      this.#onLate = () => {
+        if (this.#late.length > 0) resolve(false)
+      }
+      this.#onLate()
+      const settled = () => resolve(true)
+      reading.then(settled, settled)
+    })
+  }
+
+  /** Those of the tasks that have closed and were not told of. */
+  async *#asked(ids: readonly string[]): AsyncGenerator<IndexedDone> {
+    const open = ids.filter((id) => this.#indexes.has(id))
+    for await (const done of askClosed(this.#link, open, this.#end.signal))
+      yield* this.#indexed(done)
+  }
+
+  #indexed(done: readonly TaskDone[]): IndexedDone[] {
     const all: IndexedDone[] = []
     for (const one of done) {
-      // Its page's answer may come after the outcome: wait for it.
-      await this.#stirred(() => this.#indexes.has(one.task_id) || this.#isComplete)
       const index = this.#indexes.get(one.task_id)
-      if (index === undefined) continue // another submission into the same batch
+      if (index === undefined) {
+        this.#hasPassed = true
+        continue
+      }
       this.#indexes.delete(one.task_id)
       this.#done++
       if (one.state !== 'completed') this.#failed++

@@ -57,17 +57,41 @@ export async function* waitForTasks(
 ): AsyncGenerator<TaskDone> {
   for (let first = 0; first < ids.length; first += IDS_PER_ASK) {
     const open = new Set(ids.slice(first, first + IDS_PER_ASK))
+    while (open.size > 0)
+      yield* await askTasks(link, open, { waitMs: WAIT_MS, signal: options.signal })
+  }
+}
+
+/** Those of the given tasks that have closed by now, each once, in parts. */
+export async function* askClosed(
+  link: Link,
+  ids: readonly string[],
+  signal?: AbortSignal,
+): AsyncGenerator<readonly TaskDone[]> {
+  for (let first = 0; first < ids.length; first += IDS_PER_ASK) {
+    const open = new Set(ids.slice(first, first + IDS_PER_ASK))
     while (open.size > 0) {
-      const answer = await link.ask(
-        'TasksWait',
-        { task_ids: [...open], after: 0, wait_ms: WAIT_MS },
-        { timeoutMs: WAIT_MS + GRACE_MS, signal: options.signal },
-      )
-      if (answer.kind === 'NotFound')
-        throw new ClientError({ kind: 'not-found', what: whatOf(open) })
-      for (const done of answer.body.done) if (open.delete(done.task_id)) yield done
+      const done = await askTasks(link, open, { waitMs: 0, signal })
+      if (done.length === 0) break
+      yield done
     }
   }
+}
+
+/** Asks once which have closed, and takes them out of `open`. */
+const askTasks = async (
+  link: Link,
+  open: Set<string>,
+  how: { readonly waitMs: number; readonly signal: AbortSignal | undefined },
+): Promise<readonly TaskDone[]> => {
+  const answer = await link.ask(
+    'TasksWait',
+    { task_ids: [...open], after: 0, wait_ms: how.waitMs },
+    { timeoutMs: how.waitMs + GRACE_MS, signal: how.signal },
+  )
+  if (answer.kind === 'NotFound')
+    throw new ClientError({ kind: 'not-found', what: whatOf(open) })
+  return answer.body.done.filter((done) => open.delete(done.task_id))
 }
 
 const whatOf = (ids: ReadonlySet<string>): string => {

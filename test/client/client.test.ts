@@ -148,6 +148,69 @@ t.test('a batch is not submitted far ahead of its outcomes', async (t) => {
   t.equal(count, 5000)
 })
 
+t.test('several submissions under one label take only their own', async (t) => {
+  const manager = new FakeManager()
+  await using client = manager.client()
+  const all = async (program: string) => {
+    const tasks = Array.from({ length: 900 }, () => task(program))
+    const indexes: number[] = []
+    const batch = client.runAll(tasks, { batch: 'shared', maxOpen: 256 })
+    for await (const { index, done } of batch) {
+      indexes.push(index)
+      const { job_addr } = manager.row(done.task_id).request
+      if (job_addr !== program) t.fail(`${done.task_id} is not of ${program}`)
+    }
+    t.same(
+      indexes.sort((a, b) => a - b),
+      Array.from(tasks.keys()),
+    )
+  }
+  await Promise.all([all('exec:true'), all('noop:'), all('exec:echo')])
+})
+
+t.test('a batch does not wait for the open tasks of others', async (t) => {
+  const manager = new FakeManager()
+  await using client = manager.client()
+  await client.submit([task('exec:sleep'), task('exec:false')], { batch: 'shared' })
+  const slow = (async function* () {
+    yield task('exec:true')
+    // Its page comes after the read of the log that told of the first.
+    while (!manager.taken.slice(-1).includes('TasksWait')) await new Promise(setImmediate)
+    yield task('exec:true')
+  })()
+  let count = 0
+  for await (const _ of client.runAll(slow, { batch: 'shared' })) count++
+  t.equal(count, 2)
+})
+
+t.test('a batch that is run again with its key gives its outcomes again', async (t) => {
+  const manager = new FakeManager()
+  await using client = manager.client()
+  const tasks = Array.from({ length: 2000 }, () => task('exec:true'))
+  for (const _ of ['first', 'again']) {
+    const seen = new Set<number>()
+    for await (const { index } of client.runAll(tasks, { key: 'k', maxOpen: 256 }))
+      seen.add(index)
+    t.equal(seen.size, 2000)
+  }
+  t.equal(manager.rows.size, 2000)
+})
+
+t.test('outcomes that the manager has forgotten fail the batch', async (t) => {
+  const manager = new FakeManager()
+  await using client = manager.client()
+  manager.intercept = (kind, body) => {
+    if (kind !== 'TasksWait') return undefined
+    if (typeof body === 'object' && body !== null && 'task_ids' in body)
+      return { kind: 'NotFound', body: {} }
+    return { kind: 'TasksDone', body: { done: [], cursor: 0, open: 0, running: 0 } }
+  }
+  const reading = (async () => {
+    for await (const _ of client.runAll([task('exec:true')]));
+  })()
+  t.equal(await failureOf(reading), 'not-found')
+})
+
 t.test('an empty batch ends at once', async (t) => {
   const manager = new FakeManager()
   await using client = manager.client()
