@@ -1,5 +1,7 @@
 // cancel: aborts open tasks, and says so when their processes are gone.
 
+import type { Client, TaskRecord, Which } from '../client/client.ts'
+import { isClientError } from '../client/failures.ts'
 import { type Io, type MeshOptions, Sink, UsageError, withClient } from './io.ts'
 import { EXIT } from './outcome.ts'
 import { json } from './table.ts'
@@ -24,7 +26,7 @@ export const cancel = (
     const { aborted, closed, unknown } = await client.cancel(which)
     const text =
       options.json === true
-        ? json([{ aborted, closed, unknown }])
+        ? json(await tasksOf(client, which))
         : [
             `${aborted} cancelled`,
             ...(closed > 0 ? [`${closed} had ended already`] : []),
@@ -34,3 +36,27 @@ export const cancel = (
     return unknown > 0 ? EXIT.notFound : EXIT.ok
   })
 }
+
+/** What became of each: aborted, or how it had ended before. */
+const tasksOf = async (client: Client, which: Which): Promise<object[]> => {
+  const tasks: object[] = []
+  if ('batch' in which) for await (const one of client.tasks(which)) tasks.push(flat(one))
+  else for (const id of which) tasks.push(await taskOf(client, id))
+  return tasks
+}
+
+const taskOf = async (client: Client, task_id: string): Promise<object> => {
+  try {
+    return flat((await client.show(task_id)).summary)
+  } catch (error) {
+    if (isClientError(error, 'not-found')) return { task_id, state: 'unknown' }
+    throw error
+  }
+}
+
+const flat = ({ task_id, state, host_name, attempt }: TaskRecord['summary']) => ({
+  task_id,
+  state,
+  host_name,
+  attempt,
+})

@@ -11,10 +11,11 @@ export const retry = (
   options: MeshOptions & { readonly json?: boolean },
 ): Promise<number> =>
   withClient(io, options, async (client) => {
-    const fresh = await client.retry(await taskIds(client, ids))
+    const ended = await taskIds(client, ids)
+    const fresh = await client.retry(ended)
     const text =
       options.json === true
-        ? json(fresh.map((task_id) => ({ task_id })))
+        ? json(fresh.map((task_id, at) => ({ task_id, retry_of: ended[at] })))
         : fresh.join('\n')
     await new Sink(io.stdout).line(text)
     return EXIT.ok

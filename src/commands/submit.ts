@@ -25,8 +25,8 @@ export const submit = (
       ...(batch !== undefined && { batch }),
     })
     const stdout = new Sink(io.stdout)
-    for (const id of ids)
-      await stdout.line(options.json === true ? json([{ task_id: id }]) : id)
+    const listed = ids.map((task_id) => ({ task_id, batch }))
+    await stdout.line(options.json === true ? json(listed) : ids.join('\n'))
     return EXIT.ok
   })
 }

@@ -350,7 +350,8 @@ const addLogs = (program: Command, io: Io, done: Done): void => {
       .argument('<id>', ID)
       .option('-f, --follow', 'go on until it ends')
       .option('--from <byte>', 'from this byte of its output on', parsed(parseCount(0)))
-      .option('--stderr', 'its stderr instead of its stdout'),
+      .option('--stderr', 'its stderr instead of its stdout')
+      .option('--json', 'one line: a list of one object; with -f one for each piece'),
   ).action(async (id: string, options) => {
     const { logs } = await import('./logs.ts')
     done(await logs(io, id, options))

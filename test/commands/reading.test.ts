@@ -52,6 +52,80 @@ t.test('submit, wait, show, tasks, logs by bare number', async (t) => {
   t.equal((await fresh().call('retry', '1')).stdout, `${LEDGER}-2\n`)
 })
 
+t.test('logs --json says where the task ran, and gives all it wrote', async (t) => {
+  const shell = new Shell()
+  await shell.call('submit', '--', 'echo', 'h\u00e9')
+  await shell.call('wait', '1')
+  const shown = { task_id: `${LEDGER}-1`, state: 'completed', attempt: 1 }
+  const where = { ...shown, host_name: 'worker-2' }
+  const cases: [flags: string[], object[]][] = [
+    [[], [{ ...where, stdout: 'h\u00e9\n', size: 4, lost: 0 }]],
+    [['--from', '2'], [{ ...where, stdout_base64: 'qQo=', size: 4, lost: 0 }]],
+    [['--stderr'], [{ ...where, stderr: '', size: 0 }]],
+    [
+      ['-f'],
+      [
+        { ...where, stdout: 'h\u00e9\n' },
+        { ...where, size: 4, lost: 0 },
+      ],
+    ],
+  ]
+  for (const [flags, objects] of cases) {
+    const again = new Shell()
+    again.connect = async () => shell.manager.client()
+    const { code, stdout } = await again.call('logs', '1', '--json', ...flags)
+    t.equal(code, 0)
+    const lines = stdout.trimEnd().split('\n')
+    t.same(
+      lines.map((line) => JSON.parse(line)),
+      objects.map((object) => [object]),
+      flags.join(' '),
+    )
+  }
+})
+
+t.test('logs -f --json gives whole characters as they come', async (t) => {
+  const shell = new Shell()
+  await shell.call('submit', '--', 'sleep')
+  const { manager } = shell
+  const id = `${LEDGER}-1`
+  const follower = new Shell()
+  follower.connect = async () => manager.client()
+  manager.write(id, 1, Buffer.from([0x61, 0xc3]))
+  follower.stdout.onData = (text) => {
+    if (text.trimEnd().split('\n').length > 1) return
+    manager.write(id, 1, Buffer.from([0xa9]))
+    manager.end(id, { exit_code: 0 })
+  }
+  const { stdout } = await follower.call('logs', '-f', '--json', '1')
+  const lines = stdout.trimEnd().split('\n')
+  t.match(
+    lines.map((line) => JSON.parse(line)),
+    [[{ task_id: id, stdout: 'a' }], [{ stdout: '\u00e9' }], [{ state: 'completed' }]],
+  )
+})
+
+t.test('submit, cancel and retry list their tasks for programs', async (t) => {
+  const shell = new Shell()
+  const call = async (...argv: string[]) => {
+    const next = new Shell()
+    next.connect = async () => shell.manager.client()
+    return JSON.parse((await next.call(...argv)).stdout)
+  }
+  const ids = [1, 2, 3].map((at) => `${LEDGER}-${at}`)
+  t.same(await call('submit', '--json', '--batch', 'b', '--', 'sleep'), [
+    { task_id: ids[0], batch: 'b' },
+  ])
+  t.same(await call('submit', '--json', '--', 'false'), [{ task_id: ids[1] }])
+  const [cancelled, ended, unknown] = await call('cancel', '--json', '1', '2', '9')
+  const aborted = { task_id: ids[0], state: 'aborted', host_name: 'worker-2', attempt: 1 }
+  t.same(cancelled, aborted)
+  t.match(ended, { task_id: ids[1], state: 'failed', host_name: 'worker-1' })
+  t.same(unknown, { task_id: `${LEDGER}-9`, state: 'unknown' })
+  t.same(await call('cancel', '--json', '--batch', 'b'), [aborted])
+  t.same(await call('retry', '--json', '2'), [{ task_id: ids[2], retry_of: ids[1] }])
+})
+
 t.test('a failed task makes wait exit with 1', async (t) => {
   const shell = new Shell()
   await shell.call('submit', '--', 'false')
