@@ -11,6 +11,7 @@ export interface TaskFlags {
   readonly memory?: number
   readonly host?: string
   readonly label?: Readonly<Record<string, string>>
+  readonly resource?: Readonly<Record<string, number>>
   readonly env?: Readonly<Record<string, string>>
   readonly dir?: string
   readonly retries?: number
@@ -26,12 +27,13 @@ export const taskMaker = (
 ): ((command: readonly string[], more?: Partial<TaskRequest>) => TaskRequest) => {
   // The caller's directory is the default: the workers are on this machine.
   const dir = resolve(cwd, flags.dir ?? '.')
-  const { cores, memory, host, label } = flags
+  const { cores, memory, host, label, resource } = flags
   const requires = {
     ...(cores !== undefined && { cores }),
     ...(memory !== undefined && { memory }),
     ...(host !== undefined && { host_name: host }),
     ...(label !== undefined && { labels: { ...label } }),
+    ...(resource !== undefined && { resources: { ...resource } }),
   }
   const shared = {
     timeout_ms: flags.timeout ?? 0,

@@ -65,6 +65,19 @@ export const parsePair = (
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) }
 }
 
+/** Gathers `NAME=N` flags. */
+export const parseAmount = (
+  text: string,
+  before: Readonly<Record<string, number>> = {},
+): Record<string, number> => {
+  const [, name, amount] = /^([A-Za-z0-9_.-]{1,63})=(\d{1,12})$/.exec(text) ?? []
+  if (name === undefined)
+    throw new UsageError(
+      `expected NAME=N with a whole number, such as gpu=1, got '${oneLine(text)}'`,
+    )
+  return { ...before, [name]: Number(amount) }
+}
+
 /** As parsePair; a bare name takes the value of this process's environment. */
 export const parseVariable =
   (environment: Readonly<Record<string, string | undefined>>) =>

@@ -4,6 +4,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { TaskState } from '../../protocol/index.ts'
 import { type Io, UsageError } from './io.ts'
 import {
+  parseAmount,
   parseCount,
   parseDuration,
   parsePair,
@@ -122,6 +123,11 @@ const taskFlags = (command: Command, io: Io): Command => {
       '--memory <size>',
       'memory that it needs: 512M, 2G (counted, not enforced)',
       parsed(parseSize),
+    )
+    .option(
+      '--resource <name=n>',
+      "so much of a worker's resource, while it runs: gpu=1 (repeatable)",
+      parsed(parseAmount),
     )
     .option('--host <name>', 'only on this host')
     .option(

@@ -38,7 +38,7 @@ t.test('exit codes are those of a shell', async (t) => {
 t.test('flags become what the task requires', async (t) => {
   const shell = new Shell()
   const flags =
-    '--timeout 1.5s --cores 2 --memory 512M --host box --label gpu=yes --label os=x --env A=1 --env HOME --dir sub --retries 3 --priority -1 --name n --output none'
+    '--timeout 1.5s --cores 2 --memory 512M --host box --label gpu=yes --label os=x --resource gpu=1 --resource seat=2 --env A=1 --env HOME --dir sub --retries 3 --priority -1 --name n --output none'
   t.equal((await shell.call('run', ...flags.split(' '), '--', 'true')).code, 0)
   t.match(shell.manager.row(`${LEDGER}-1`).request, {
     timeout_ms: 1500,
@@ -47,6 +47,7 @@ t.test('flags become what the task requires', async (t) => {
       memory: 512 * 1024 * 1024,
       host_name: 'box',
       labels: { gpu: 'yes', os: 'x' },
+      resources: { gpu: 1, seat: 2 },
     },
     env: { A: '1', HOME: '/home/me' },
     dir: '/tmp/sub',

@@ -7,19 +7,21 @@ import { UsageError } from '../../src/commands/io.ts'
 import { describeError, exitCodeOf } from '../../src/commands/outcome.ts'
 import { commandTemplate } from '../../src/commands/placeholders.ts'
 import { progressBar, progressLine, timeLeftMs } from '../../src/commands/progress.ts'
-import { json, table } from '../../src/commands/table.ts'
+import { json, table, textField } from '../../src/commands/table.ts'
 import { jobAddress } from '../../src/commands/task-flags.ts'
 import { coresPerWorker } from '../../src/commands/up.ts'
 import {
   formatDuration,
   formatSize,
   oneLine,
+  parseAmount,
   parseCount,
   parseDuration,
   parsePair,
   parseSize,
   parseVariable,
 } from '../../src/commands/values.ts'
+import { WholeCharacters } from '../../src/commands/whole-characters.ts'
 
 t.test('durations', async (t) => {
   const good: [string, number][] = [
@@ -70,8 +72,44 @@ t.test('counts, pairs, variables', async (t) => {
     t.throws(() => parseCount(0)(text), UsageError, text)
   t.same(parsePair('b=2=3', { a: '1' }), { a: '1', b: '2=3' })
   t.throws(() => parsePair('=x'), UsageError)
+  t.same(parseAmount('gpu=2', { seat: 1 }), { seat: 1, gpu: 2 })
+  for (const text of ['gpu', 'gpu=', '=1', 'gpu=-1', 'gpu=1.5', 'gpu=one', 'g u=1'])
+    t.throws(() => parseAmount(text), /such as gpu=1, got '/, text)
   t.same(parseVariable({ A: 'x' })('A'), { A: 'x' })
   t.throws(() => parseVariable({})('A'), UsageError)
+})
+
+t.test('whole characters are never cut, and nothing is lost', async (t) => {
+  const text = fc.string({ unit: 'binary' }).map((one) => Buffer.from(one))
+  const cuts = fc.array(fc.nat(8), { maxLength: 20 })
+  const pieces = (bytes: Buffer, sizes: readonly number[]): Uint8Array[] => {
+    const characters = new WholeCharacters()
+    let from = 0
+    const all = [...sizes, bytes.byteLength].map((size) => {
+      const piece = characters.add(bytes.subarray(from, from + size))
+      from += size
+      return piece
+    })
+    return [...all, characters.rest()]
+  }
+  t.doesNotThrow(() =>
+    fc.assert(
+      fc.property(text, cuts, (bytes, sizes) => {
+        const all = pieces(bytes, sizes)
+        return (
+          Buffer.concat(all).equals(bytes) &&
+          all.every((piece) => 'a' in textField('a', piece))
+        )
+      }),
+    ),
+  )
+  t.doesNotThrow(() =>
+    fc.assert(
+      fc.property(fc.uint8Array(), cuts, (bytes, sizes) =>
+        Buffer.concat(pieces(Buffer.from(bytes), sizes)).equals(bytes),
+      ),
+    ),
+  )
 })
 
 t.test('placeholders are replaced inside one element each', async (t) => {
