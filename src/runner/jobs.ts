@@ -42,8 +42,11 @@ export const createJobs = (options: JobsOptions): Jobs => {
   const search = (name: string): Prepared => {
     const found = find(name)
     if ('path' in found) return ready(found.path)
-    const why = found.code === 'ENOENT' ? 'is not in' : 'is not executable in'
-    const reason = `the program ${name} ${why} the PATH ${options.path}`
+    const shown = name.length > 100 ? `${name.slice(0, 99)}…` : name
+    const reason =
+      found.code === 'ENOENT'
+        ? `the program ${shown} is not in the worker's PATH; give its absolute path, or see that PATH with: manyhands run -- printenv PATH`
+        : `the program ${shown} is in the worker's PATH, but not executable`
     return E.left({ kind: 'spawn', code: found.code, reason })
   }
 

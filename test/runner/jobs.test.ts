@@ -94,6 +94,25 @@ t.test('an address says what is meant, or what was expected', async (t) => {
   }
 })
 
+t.test('a name that is not in the PATH gets one short line', async (t) => {
+  const directory = t.testdir({ b: { tool: script } })
+  const path = `/a/very/long/path:${directory}/b`
+  const jobs = jobsIn(directory, { path })
+  const reasonOf = async (name: string) => {
+    const prepared = await prepare(jobs, `exec:${name}`)
+    return E.isLeft(prepared) ? prepared.left.reason : ''
+  }
+  t.equal(
+    await reasonOf('nosuch'),
+    "the program nosuch is not in the worker's PATH; give its absolute path, or see that PATH with: manyhands run -- printenv PATH",
+  )
+  t.equal(
+    await reasonOf('tool'),
+    "the program tool is in the worker's PATH, but not executable",
+  )
+  t.match(await reasonOf('x'.repeat(200)), /^the program x{99}… is not in/)
+})
+
 t.test('a name is searched in the given PATH and found at once', async (t) => {
   const directory = t.testdir({ a: { tool: '' }, b: { tool: script, dir: {} } })
   chmodSync(join(directory, 'b/tool'), 0o755)
