@@ -22,7 +22,8 @@ export const explain = (
         json(listed.length > 0 ? listed : [{ task_id: taskId, state, summary }]),
       )
     } else {
-      await stdout.line(`${taskId} is ${state}: ${summary}`)
+      const isOver = ['completed', 'failed', 'aborted'].includes(state)
+      await stdout.line(`${taskId} is ${isOver ? 'over' : state}: ${summary}`)
       const rows = nodes.map(({ host_name, candidate, reason }) => [
         host_name,
         candidate ? 'yes' : 'no',

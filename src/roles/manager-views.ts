@@ -2,6 +2,7 @@
 
 import type {
   AttemptRecord,
+  ErrorKind,
   NodeInfo,
   TaskDone,
   TaskSummary,
@@ -150,7 +151,7 @@ export const explain = (
   config: ManagerConfig,
   nowMs: number,
 ): Explanation => {
-  if (isClosed(task)) return { summary: `it is over: ${task.state}`, nodes: [] }
+  if (isClosed(task)) return { summary: howItEnded(task), nodes: [] }
   const { worker } = task
   if (task.closing !== undefined)
     return { summary: 'its outcome is being recorded', nodes: [] }
@@ -167,6 +168,23 @@ export const explain = (
     nodes.push({ host_name: one.hostName, ...its, reason: reason.slice(0, 255) })
   }
   return { summary: whyWaits(task, nodes.length, candidates, nowMs), nodes }
+}
+
+const howItEnded = (task: Task): string => {
+  const handOut = telling(task)
+  const where = handOut === undefined ? '' : ` on ${handOut.hostName}`
+  const error = errorOf(task)
+  if (error === undefined) return `it succeeded${where}`
+  if (error.kind === 'Aborted') return `it was cancelled${where}`
+  return `it failed${where}: ${error.kind}${detailOf(error)}`
+}
+
+const detailOf = (error: ErrorKind): string => {
+  if (error.kind === 'RunningError')
+    return error.exit_code === undefined
+      ? `, ended by ${error.signal ?? 'a signal'}`
+      : `, exit code ${error.exit_code}`
+  return 'reason' in error ? `, ${error.reason.slice(0, 800)}` : ''
 }
 
 const whereIt = (task: Task, { hostName, status }: Worker): string => {

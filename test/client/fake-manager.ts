@@ -342,7 +342,7 @@ export class FakeManager {
       const isWaiting = row.state === 'queued'
       answer('TaskReasons', {
         state: row.state,
-        summary: isWaiting ? 'no worker has 64 cores' : `it is ${row.state}`,
+        summary: isWaiting ? 'no worker has 64 cores' : 'it succeeded on worker-2',
         nodes: [
           { host_name: 'worker-1', candidate: !isWaiting, reason: 'has 1 core' },
           { host_name: 'worker-2', candidate: !isWaiting, reason: 'has 1 core' },

@@ -153,6 +153,16 @@ t.test('explain exits with 4 when no node can run it', async (t) => {
   t.match(stdout, /is queued: no worker has 64 cores[\s\S]*worker-1\s+no\s+has 1 core/)
 })
 
+t.test('explain of a task that is over is one sentence', async (t) => {
+  const shell = new Shell()
+  await shell.call('submit', '--', 'true')
+  await shell.call('wait', '1')
+  const asker = new Shell()
+  asker.connect = async () => shell.manager.client()
+  const { stdout } = await asker.call('explain', '1')
+  t.match(stdout, /^testledger-1 is over: it succeeded on worker-2\n/)
+})
+
 t.test('what is not there exits with 3', async (t) => {
   for (const verb of ['show', 'logs', 'explain', 'wait']) {
     const { code, stderr } = await new Shell().call(verb, `${LEDGER}-9`)

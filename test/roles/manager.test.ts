@@ -187,6 +187,45 @@ t.test('explain says why in words', async (t) => {
   })
 })
 
+t.test('explain says how a task ended, in one sentence', async (t) => {
+  const world = createWorld()
+  const worker = await world.worker('w1')
+  const client = world.client('c')
+  const errors = [
+    undefined,
+    { kind: 'RunningError', exit_code: 3 },
+    { kind: 'RunningError', signal: 'SIGKILL' },
+    { kind: 'SpawnError', code: 'ENOENT', reason: 'no such program' },
+    { kind: 'TimedOut' },
+  ] as const
+  await client.ask('TasksSubmit', { key: 'k', tasks: errors.map(() => noop()) })
+  for (const [at, error] of errors.entries()) {
+    const task = worker.assigned[at]
+    if (task === undefined) throw new Error('all are assigned')
+    await (error === undefined ? worker.complete(task) : worker.fail(task, error))
+  }
+  const summaries: string[] = []
+  for (let at = 1; at <= errors.length; at++) {
+    const answer = await client.ask('TasksExplain', { task_id: taskId(at) })
+    if (answer.kind === 'TaskReasons') summaries.push(answer.body.summary)
+  }
+  t.same(summaries, [
+    'it succeeded on w1',
+    'it failed on w1: RunningError, exit code 3',
+    'it failed on w1: RunningError, ended by SIGKILL',
+    'it failed on w1: SpawnError, no such program',
+    'it failed on w1: TimedOut',
+  ])
+  await client.ask('TasksSubmit', {
+    key: 'c',
+    tasks: [exec({ requires: { cores: 64 } })],
+  })
+  await client.ask('TasksCancel', { batch: 'c' })
+  t.match(await client.ask('TasksExplain', { task_id: taskId(6) }), {
+    body: { state: 'aborted', summary: 'it was cancelled' },
+  })
+})
+
 t.test('explain says which worker is kept free for a larger task', async (t) => {
   const world = createWorld()
   const worker = await world.worker('w1', { cores: 2 })
