@@ -17,6 +17,7 @@ import { fileURLToPath } from 'node:url'
 import * as E from 'fp-ts/lib/Either.js'
 import t, { type Test } from 'tap'
 import {
+  hasHadManager,
   listAddresses,
   openState,
   readState,
@@ -106,6 +107,15 @@ t.test('of many starts at once one makes the mesh and all use it', async (t) => 
   t.match(outputs[0], /^[0-9a-f]{32} [0-9a-f]{64}$/)
   t.equal(new Set(outputs).size, 1)
   t.same(readdirSync(directory), ['mesh'], 'nothing is left over')
+})
+
+t.test('a directory remembers that a manager ran here', async (t) => {
+  const directory = directoryOf(t)
+  t.equal(hasHadManager(directory), false, 'no directory')
+  mkdirSync(join(directory, 'nodes', 'worker@x'), { recursive: true })
+  t.equal(hasHadManager(directory), false, 'a worker alone')
+  mkdirSync(join(directory, 'nodes', 'manager@x-manager'))
+  t.equal(hasHadManager(directory), true)
 })
 
 t.test('addresses are listed only of nodes that live', async (t) => {

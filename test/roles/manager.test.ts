@@ -170,6 +170,30 @@ t.test('a cancelled task answers when its process group is gone', async (t) => {
   })
 })
 
+t.test('the record of a task tells the pid of each attempt', async (t) => {
+  const world = createWorld({ retryFirstMs: 1 })
+  const worker = await world.worker('w1')
+  const client = world.client('c')
+  await client.ask('TasksSubmit', { key: 'k', tasks: [exec({ retries: 1 })] })
+  for (const pid of [4711, 4712]) {
+    const task = worker.assigned.at(-1)
+    if (task === undefined) throw new Error('it is assigned')
+    const { task_id, attempt } = task
+    await worker.ask('TaskStarted', { rel: worker.rel, task_id, attempt, at_ms: 5, pid })
+    await worker.fail(task)
+    world.clock.advance(10)
+    await world.net.settle()
+  }
+  t.match(await client.ask('TaskShow', { task_id: taskId(1) }), {
+    body: {
+      attempts: [
+        { attempt: 1, host_name: 'w1', pid: 4711 },
+        { attempt: 2, host_name: 'w1', pid: 4712 },
+      ],
+    },
+  })
+})
+
 t.test('explain says why in words', async (t) => {
   const world = createWorld()
   const client = world.client('c')
