@@ -88,7 +88,7 @@ t.test(
   'a program or directory that is not there is told from our own faults',
   async (t) => {
     const cases: [args: string[], code: number, stderr: RegExp][] = [
-      [['--', 'no-such-program'], 127, /no-such-program is not in the PATH/],
+      [['--', 'no-such-program'], 127, /no-such-program is not in the worker's PATH/],
       [['--', '/etc/passwd'], 126, /not executable: \/etc\/passwd/],
       [
         ['--dir', '/nowhere', '--', 'true'],
