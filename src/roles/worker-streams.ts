@@ -23,6 +23,10 @@ const nothing = (offset: number, eof: boolean): OutputData => ({
   lost: 0,
 })
 
+/** How long an input waits for its program's start, where managers wait 60 s for the answer. */
+const INPUT_WAIT_MS = 30_000
+const INPUT_AGAIN_MS = 1_000
+
 type Read = RequestOf<'TaskOutputRead'>
 type Input = RequestOf<'TaskInput'>
 
@@ -100,13 +104,24 @@ export class WorkerStreams {
       (body.attempt ?? entry.task.attempt) <= entry.task.attempt
     const program = this.#ports.slot(taskId)?.program
     if (!isWanted) respond('NotFound', {})
-    else if (program === undefined) {
-      this.#whenStarted(taskId, () => this.input(body, respond))
-    } else {
+    else if (program === undefined) this.#inputEarly(body, respond)
+    else {
       program.write(offset, data, eof, (isOpen) =>
         isOpen ? respond('Ack', {}) : respond('NotFound', {}),
       )
     }
+  }
+
+  /** Waits for the start, but not for ever: the asker comes again. */
+  #inputEarly(body: Input, respond: Respond<'TaskInput'>): void {
+    const leave = this.#whenStarted(body.task_id, () => {
+      cancel()
+      this.input(body, respond)
+    })
+    const cancel = this.#ports.clock.after(INPUT_WAIT_MS, () => {
+      leave()
+      respond('Error', { code: 'busy', retry_after_ms: INPUT_AGAIN_MS })
+    })
   }
 
   #whenStarted(taskId: TaskId, fn: () => void): () => void {

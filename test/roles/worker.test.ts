@@ -279,6 +279,24 @@ t.test('input goes to the program that wants it', async (t) => {
   await worker.close()
 })
 
+t.test('input for a program that does not start does not wait for ever', async (t) => {
+  const { manager, runner, clock, worker } = managedWorld({ cores: 1 })
+  manager.execute(assignment(1), assignment(2, { stdin_live: true }))
+  const { rel } = manager
+  const input = { rel, attempt: 1, offset: 0, data: Buffer.from('hi'), eof: true }
+  const asked = manager.ask('TaskInput', { ...input, task_id: `${LEDGER}-2` })
+  t.equal(asked.answer, undefined)
+  const before = clock.pending
+  clock.advance(10_000)
+  t.equal(asked.answer, undefined)
+  clock.advance(20_000)
+  t.match(asked.answer, { kind: 'Error', body: { code: 'busy' } })
+  t.ok(clock.pending < before, 'its timer is gone')
+  runner.run(0).end()
+  t.same(runner.run(1).written, [], 'what was given up is not written later')
+  await worker.close()
+})
+
 t.test('a lost manager is redialled, and work goes on for it', async (t) => {
   const { manager, runner, network, clock, node, worker } = managedWorld({ cores: 1 })
   manager.execute(assignment(1), assignment(2))
