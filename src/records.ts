@@ -66,6 +66,9 @@ export interface RecordedTask {
   readonly attempt: number
   readonly failures: number
   readonly losses: number
+  /** Of the last requeue, if it was not assigned since; else 0. */
+  readonly notBeforeMs: number
+  /** The last hand-outs of an open task, oldest first; an engine may drop a closed one's. */
   readonly assigned: readonly Assigned[]
   readonly closed?: Closed
 }

@@ -47,9 +47,14 @@ export const startMesh = async (workers = 2): Promise<BenchMesh> => {
 }
 
 /** Resident memory of a process, in bytes. */
-export const residentBytes = async (pid: number): Promise<number> => {
+export const residentBytes = (pid: number): Promise<number> => statusBytes(pid, 'VmRSS')
+
+/** The most that it has been. */
+export const peakBytes = (pid: number): Promise<number> => statusBytes(pid, 'VmHWM')
+
+const statusBytes = async (pid: number, field: string): Promise<number> => {
   const status = await readFile(`/proc/${pid}/status`, 'utf8')
-  return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) * 1024
+  return Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1]) * 1024
 }
 
 /** Processor time of a process and its reaped children so far, in ms. */

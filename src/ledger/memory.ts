@@ -25,19 +25,27 @@ export interface MemoryLedger extends Ledger {
   forgetUnsettled(): void
 }
 
-interface Row {
-  readonly seq: number
+interface OpenRow {
+  readonly kind: 'open'
   readonly submission: Submission
   attempt: number
   failures: number
   losses: number
-  assigned: Assigned[]
-  closed: Closed | undefined
+  notBeforeMs: number
+  assigned: readonly Assigned[]
 }
+interface ClosedRow {
+  readonly kind: 'closed'
+  readonly submission: Submission
+  readonly closed: Closed
+}
+type Row = OpenRow | ClosedRow
 
 /** Hand-outs that are remembered of one task; older ones are dropped. */
 const ATTEMPTS_KEPT = 16
 const durable: CommitResult = { kind: 'durable' }
+/** Shared by all tasks that were not assigned yet: most of a long queue. */
+const nowhere: readonly Assigned[] = []
 
 export const createMemoryLedger = (options: MemoryLedgerOptions): MemoryLedger => {
   const later = options.later ?? queueMicrotask
@@ -57,40 +65,41 @@ export const createMemoryLedger = (options: MemoryLedgerOptions): MemoryLedger =
     for (let i = 0; i < submission.tasks.length; i++) {
       const seq = submission.first + i
       rows.set(seq, {
-        seq,
+        kind: 'open',
         submission,
         attempt: 1,
         failures: 0,
         losses: 0,
-        assigned: [],
-        closed: undefined,
+        notBeforeMs: 0,
+        assigned: nowhere,
       })
     }
   }
 
-  const applyToRow = (row: Row, change: Exclude<Change, { kind: 'submitted' }>) => {
-    if (row.closed !== undefined) return // the first outcome stays
+  const applyToTask = (change: Exclude<Change, { kind: 'submitted' }>) => {
+    const row = rows.get(change.seq)
+    if (row === undefined || row.kind === 'closed') return // the first outcome stays
+    if (change.kind === 'closed') {
+      const { submission } = row
+      rows.set(change.seq, { kind: 'closed', submission, closed: change })
+      closed += 1
+      return
+    }
     row.attempt = change.attempt
     if (change.kind === 'assigned') {
-      row.assigned.push(change)
-      if (row.assigned.length > ATTEMPTS_KEPT) row.assigned.shift()
+      row.assigned = row.assigned.slice(1 - ATTEMPTS_KEPT).concat(change)
+      row.notBeforeMs = 0
       return
     }
     row.failures = change.failures
     row.losses = change.losses
-    if (change.kind !== 'closed') return
-    row.closed = change
-    closed += 1
+    row.notBeforeMs = change.notBeforeMs
   }
 
   const apply = (changes: readonly Change[]) => {
     for (const change of changes) {
-      if (change.kind === 'submitted') {
-        submit(change.submission)
-        continue
-      }
-      const row = rows.get(change.seq)
-      if (row !== undefined) applyToRow(row, change)
+      if (change.kind === 'submitted') submit(change.submission)
+      else applyToTask(change)
     }
   }
 
@@ -101,20 +110,21 @@ export const createMemoryLedger = (options: MemoryLedgerOptions): MemoryLedger =
     return result
   }
 
-  const drop = (row: Row) => {
-    rows.delete(row.seq)
+  const drop = (seq: number, { submission }: ClosedRow) => {
+    rows.delete(seq)
     closed -= 1
-    const key = keys.get(row.submission.key)
+    const key = keys.get(submission.key)
     if (key === undefined) return
     key.left -= 1
-    if (key.left === 0) keys.delete(row.submission.key)
+    if (key.left === 0) keys.delete(submission.key)
   }
 
   return {
     id: options.id,
     epoch: options.epoch ?? 1,
     async *replay() {
-      for (const row of [...rows.values()]) if (!row.closed) yield recorded(row)
+      for (const [seq, row] of [...rows])
+        if (row.kind === 'open') yield recorded(seq, row)
     },
     commit: (changes, settle) => {
       const mine = generation
@@ -129,21 +139,21 @@ export const createMemoryLedger = (options: MemoryLedgerOptions): MemoryLedger =
     nextSequence: () => next,
     task: (seq) => {
       const row = rows.get(seq)
-      return row && recorded(row)
+      return row && recorded(seq, row)
     },
     byKey: (key) => keys.get(key)?.submission,
     list: (before, limit) => {
       const found: RecordedTask[] = []
       for (let seq = Math.min(before, next) - 1; seq > 0 && found.length < limit; seq--) {
         const row = rows.get(seq)
-        if (row) found.push(recorded(row))
+        if (row) found.push(recorded(seq, row))
       }
       return found
     },
     retire: (seqs) => {
       for (const seq of seqs) {
         const row = rows.get(seq)
-        if (row?.closed) drop(row)
+        if (row?.kind === 'closed') drop(seq, row)
       }
     },
     stats: () => ({ open: rows.size - closed, closed }),
@@ -162,10 +172,13 @@ export const createMemoryLedger = (options: MemoryLedgerOptions): MemoryLedger =
   }
 }
 
-const recorded = (row: Row): RecordedTask => {
-  const { closed, submission, ...rest } = row
-  const request = submission.tasks[row.seq - submission.first]
-  if (request === undefined) throw new Error(`task ${row.seq} has no body`)
-  const task = { ...rest, assigned: [...row.assigned], submission, request }
-  return closed === undefined ? task : { ...task, closed }
+const recorded = (seq: number, row: Row): RecordedTask => {
+  const { submission } = row
+  const request = submission.tasks[seq - submission.first]
+  if (request === undefined) throw new Error(`task ${seq} has no body`)
+  const { attempt, failures, losses } = row.kind === 'open' ? row : row.closed
+  const task = { seq, submission, request, attempt, failures, losses }
+  return row.kind === 'open'
+    ? { ...task, notBeforeMs: row.notBeforeMs, assigned: row.assigned }
+    : { ...task, notBeforeMs: 0, assigned: nowhere, closed: row.closed }
 }

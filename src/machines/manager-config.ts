@@ -31,7 +31,12 @@ export interface ManagerConfig {
   readonly maxOpen: number
   /** Closed tasks kept for show, wait and logs; the oldest go first. */
   readonly keepClosed: number
-  /** Bytes of inline output kept with closed tasks; the oldest go first. */
+  /**
+   * Closed tasks kept of a batch once its reader has gone past them (TasksWait with a later
+   * cursor): a flood that is read as it comes would otherwise fill `keepClosed` for nothing.
+   */
+  readonly keepRead: number
+  /** Bytes that closed tasks may take, body and output included; the oldest go first. */
   readonly keepClosedBytes: number
   /** Tasks that ask for no core (cores 0, noop) at one worker at a time. */
   readonly coreless: number
@@ -68,6 +73,7 @@ export const managerDefaults: ManagerConfig = {
   maxLosses: 3,
   maxOpen: 1_000_000,
   keepClosed: 100_000,
+  keepRead: 10_000,
   keepClosedBytes: 256 * 1024 * 1024,
   coreless: 1_024,
   prefetchBelowMs: 250,

@@ -12,7 +12,7 @@ import { TaskQueue } from './task-queue.ts'
 import {
   type Batch,
   type CancelTicket,
-  inlineBytes,
+  heldBytes,
   isClosed,
   isSent,
   resultOf,
@@ -39,9 +39,10 @@ export class TaskCore {
   open = 0
   closedBytes = 0
   #effects: TaskEffect[] = []
-  /** Closed tasks, oldest from `#oldest` on. */
-  #closed: (Task | undefined)[] = []
-  #oldest = 0
+  /** Closed tasks in the order of their closing, linked through `previous` and `next`. */
+  #oldest: Task | undefined
+  #newest: Task | undefined
+  #closed = 0
 
   constructor(config: ManagerConfig, ledgerId: string) {
     this.config = config
@@ -49,7 +50,7 @@ export class TaskCore {
   }
 
   get closed(): number {
-    return this.#closed.length - this.#oldest
+    return this.#closed
   }
 
   find(id: string): Task | undefined {
@@ -141,12 +142,18 @@ export class TaskCore {
     }
     task.change = change
     this.record(change)
-    if (delayMs === 0) {
-      this.enqueue(task, 'front')
+    if (delayMs === 0) this.enqueue(task, 'front')
+    else this.delay(task, at.nowMs, delayMs)
+  }
+
+  /** Waits, and only then in the queue; at its end. */
+  delay(task: Task, nowMs: number, delayMs: number): void {
+    if (delayMs <= 0) {
+      this.enqueue(task, 'back')
       return
     }
     this.setState(task, 'queued')
-    this.due.set(task, at.nowMs + delayMs, 'retry')
+    this.due.set(task, nowMs + delayMs, 'retry')
   }
 
   /** Decides its outcome; it is closed when that is durable. */
@@ -184,8 +191,8 @@ export class TaskCore {
     this.open -= 1
     task.batch.open -= 1
     task.batch.log.push(task)
-    this.#closed.push(task)
-    this.closedBytes += inlineBytes(task)
+    this.#link(task)
+    this.closedBytes += heldBytes(task)
     this.effect({ kind: 'closed', task })
     task.copyAt?.outgoingAborts.push(task)
     task.copyAt = undefined
@@ -230,29 +237,56 @@ export class TaskCore {
     worker.outgoingAborts = []
   }
 
-  /** Forgets the oldest closed tasks beyond what is kept. */
-  retire(): void {
-    const { keepClosed, keepClosedBytes } = this.config
-    if (this.closed <= keepClosed && this.closedBytes <= keepClosedBytes) return
+  /** Forgets closed tasks beyond what is kept: the oldest of all, and what was read. */
+  retire(read?: Batch): void {
+    const { keepClosed, keepClosedBytes, keepRead } = this.config
     const seqs: number[] = []
     const refs = new Map<string, string[]>()
-    while (this.closed > keepClosed || this.closedBytes > keepClosedBytes) {
-      const task = this.#closed[this.#oldest]
+    while (read !== undefined && read.read - read.dropped > keepRead) {
+      const task = read.log[read.retired]
       if (task === undefined) break
-      this.#closed[this.#oldest++] = undefined
       seqs.push(task.seq)
       this.#forget(task, refs)
     }
-    if (this.#oldest > 1024 && this.#oldest * 2 > this.#closed.length) {
-      this.#closed = this.#closed.slice(this.#oldest)
-      this.#oldest = 0
+    while (this.#closed > keepClosed || this.closedBytes > keepClosedBytes) {
+      const task = this.#oldest
+      if (task === undefined) break
+      seqs.push(task.seq)
+      this.#forget(task, refs)
     }
-    this.effect({ kind: 'retire', seqs, refs })
+    if (seqs.length > 0) this.effect({ kind: 'retire', seqs, refs })
+  }
+
+  /** A reader has what closed in the batch before `cursor`. */
+  read(batch: Batch, cursor: number): void {
+    const end = batch.dropped + batch.log.length - batch.retired
+    batch.read = Math.max(batch.read, Math.min(cursor, end))
+    this.retire(batch)
+  }
+
+  #link(task: Task): void {
+    task.previous = this.#newest
+    if (this.#newest === undefined) this.#oldest = task
+    else this.#newest.next = task
+    this.#newest = task
+    this.#closed += 1
+  }
+
+  #unlink(task: Task): void {
+    const { previous, next } = task
+    if (previous === undefined) this.#oldest = next
+    else previous.next = next
+    if (next === undefined) this.#newest = previous
+    else next.previous = previous
+    task.previous = undefined
+    task.next = undefined
+    this.#closed -= 1
   }
 
   #forget(task: Task, refs: Map<string, string[]>): void {
+    this.#unlink(task)
     this.tasks.delete(task.seq)
-    this.closedBytes -= inlineBytes(task)
+    this.closedBytes -= heldBytes(task)
     const result = resultOf(task)
     const nodeId = task.heldBy ?? ''
     for (const ref of [result?.stdout?.ref, result?.stderr?.ref])
@@ -271,6 +305,7 @@ export class TaskCore {
   // The log of a batch is in the order of closing, as retirement is: the first goes.
   #forgetFromBatch(task: Task): void {
     const { batch } = task
+    batch.log[batch.retired] = undefined
     batch.dropped += 1
     batch.retired += 1
     if (batch.retired > 256 && batch.retired * 2 > batch.log.length) {

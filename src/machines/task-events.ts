@@ -13,7 +13,7 @@ import type {
   TaskStatus,
 } from '../../protocol/index.ts'
 import type { Change, RecordedTask, Submission, Submitted } from '../records.ts'
-import type { CancelTicket, Task, Worker } from './task-record.ts'
+import type { Batch, CancelTicket, Task, Worker } from './task-record.ts'
 
 interface At {
   readonly nowMs: number
@@ -115,6 +115,8 @@ export type TaskEvent =
       readonly error: ErrorKind
       readonly result: TaskResult | undefined
     } & At)
+  /** TasksWait with a cursor: its reader has what closed before it. */
+  | { readonly kind: 'read'; readonly batch: Batch; readonly cursor: number }
   | ({
       readonly kind: 'cancel'
       readonly tasks: readonly Task[]

@@ -42,7 +42,8 @@ export interface Task {
   change: Change | undefined
   /** The outcome, from when it is decided; `state` tells whether it is durable. */
   closing: Closed | undefined
-  readonly handOuts: HandOut[]
+  /** Replaced as a whole: most tasks have one, and an array that grows has room for 17. */
+  handOuts: readonly HandOut[]
   /** The node that brought the outcome, and keeps what did not travel with it. */
   heldBy: string | undefined
   /** Where a copy has to be stopped once the outcome is durable. */
@@ -55,7 +56,7 @@ export interface Task {
   watched: boolean
   /** The TasksCancel that closes it. */
   ticket: CancelTicket | undefined
-  // Its place in a queue, and in the heap of due times.
+  // Its place in a queue, or among the closed; and in the heap of due times.
   shape: Shape | undefined
   previous: Task | undefined
   next: Task | undefined
@@ -74,7 +75,9 @@ export interface Task {
 export interface Batch {
   readonly label: string
   readonly submissions: Submitted[]
-  log: Task[]
+  log: (Task | undefined)[]
+  /** Of its log, what a reader has gone past, as a cursor. */
+  read: number
   dropped: number
   retired: number
   open: number
@@ -121,6 +124,8 @@ export interface Worker {
   /** A loss to be counted for these, unless this boot returns; since when. */
   readonly lossPending: Set<Task>
   lostAtMs: number
+  /** At a manager's start: when the newest hand-out that named `bootId` was made. */
+  restoredMs: number
   /** Copies to stop here, sent again until acknowledged. */
   readonly aborting: Map<Task, Abort>
   /** An abort went unanswered: when to say it again; Infinity: none did. */
@@ -141,6 +146,13 @@ export const isClosed = (task: Task): boolean =>
 /** Its assignment is durable, so a copy may be at its worker. */
 export const isSent = (task: Task): boolean =>
   task.state === 'sent' || task.state === 'accepted' || task.state === 'running'
+
+export const handOutOf = ({ attempt, nodeId, hostName, atMs }: Assigned): HandOut => ({
+  attempt,
+  nodeId,
+  hostName,
+  sentMs: atMs,
+})
 
 /** Was this hand-out ever made durable? Newest first, since that is nearly always it. */
 export const wasHandedTo = (task: Task, nodeId: string, attempt: number): boolean => {
@@ -164,6 +176,18 @@ export const inlineBytes = (task: Task): number => {
   return (
     (result.stdout?.inline?.byteLength ?? 0) + (result.stderr?.inline?.byteLength ?? 0)
   )
+}
+
+/** What the records of a closed task take, its hand-out and outcome included: about. */
+const RECORD_BYTES = 1_000
+
+/** Memory that a closed task keeps: its records, its body, the output that it brought. */
+export const heldBytes = (task: Task): number => {
+  const { arguments: words, stdin, env } = task.request
+  let bytes = RECORD_BYTES + inlineBytes(task) + (stdin?.byteLength ?? 0)
+  for (const word of words) bytes += 40 + word.length
+  for (const name in env) bytes += 80 + name.length + (env[name]?.length ?? 0)
+  return bytes
 }
 
 export const taskAttempt = (task: Task, attempt: number): TaskAttempt => ({

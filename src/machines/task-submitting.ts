@@ -6,7 +6,14 @@ import { needOf } from './placement.ts'
 import { isSameValue } from './same-value.ts'
 import type { TaskCore } from './task-core.ts'
 import type { TaskEvent } from './task-events.ts'
-import { type Batch, isClosed, type Task, type Worker } from './task-record.ts'
+import {
+  type Batch,
+  type HandOut,
+  handOutOf,
+  isClosed,
+  type Task,
+  type Worker,
+} from './task-record.ts'
 
 type Of<K extends TaskEvent['kind']> = Extract<TaskEvent, { kind: K }>
 
@@ -69,6 +76,7 @@ const batchFor = (core: TaskCore, label: string): Batch => {
       label,
       submissions: [],
       log: [],
+      read: 0,
       dropped: 0,
       retired: 0,
       open: 0,
@@ -90,6 +98,10 @@ export const rememberKey = (core: TaskCore, submission: Submission): void => {
   core.keys.set(submission.key, { change, left: 1, durable: true })
   batchFor(core, submission.batch).submissions.push(change)
 }
+
+const noHandOuts: readonly HandOut[] = []
+/** Older ones of a task are forgotten. */
+const HAND_OUTS_KEPT = 64
 
 /** A task that has no place yet. */
 export const newTask = (
@@ -113,7 +125,7 @@ export const newTask = (
     worker: undefined,
     change: undefined,
     closing: undefined,
-    handOuts: [],
+    handOuts: noHandOuts,
     heldBy: undefined,
     copyAt: undefined,
     excluded: undefined,
@@ -177,9 +189,7 @@ const onTaskChange = (
   }
   const { worker } = task
   if (change.kind !== 'assigned' || worker === undefined) return
-  const { attempt, nodeId, hostName, atMs } = change
-  if (task.handOuts.length >= 64) task.handOuts.shift()
-  task.handOuts.push({ attempt, nodeId, hostName, sentMs: atMs })
+  task.handOuts = task.handOuts.slice(1 - HAND_OUTS_KEPT).concat(handOutOf(change))
   core.setState(task, 'sent')
   // To a suspect worker nothing is sent; its inventory will tell that it never came.
   if (worker.status !== 'managing') return

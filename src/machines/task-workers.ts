@@ -47,12 +47,27 @@ export const workerFor = (
     suspectAtMs: nowMs,
     lossPending: new Set(),
     lostAtMs: 0,
+    restoredMs: 0,
     aborting: new Map(),
     abortAgainAtMs: Number.POSITIVE_INFINITY,
     outgoing: [],
     outgoingAborts: [],
   }
   core.workers.set(nodeId, worker)
+  return worker
+}
+
+/** At a start: the worker of a hand-out; of all of them, the newest names its boot. */
+export const restoredWorker = (
+  core: TaskCore,
+  assigned: Assigned,
+  nowMs: number,
+): Worker => {
+  const worker = workerFor(core, assigned, nowMs)
+  if (assigned.atMs >= worker.restoredMs) {
+    worker.restoredMs = assigned.atMs
+    worker.bootId = assigned.bootId
+  }
   return worker
 }
 

@@ -21,14 +21,13 @@
 // Durable before visible: a move makes a change (`record`); what may be seen of it happens
 // when the change comes back as `durable` and is still the task's last one.
 
-import type { RecordedTask } from '../records.ts'
 import type { ManagerConfig } from './manager-config.ts'
 import { occupy } from './placement.ts'
 import { TaskCore } from './task-core.ts'
 import type { TaskEffect, TaskEvent } from './task-events.ts'
 import { onCompleted, onError, onStarted } from './task-outcomes.ts'
 import { onTick, place } from './task-placing.ts'
-import type { Batch, Task, Worker } from './task-record.ts'
+import { type Batch, handOutOf, type Task, type Worker } from './task-record.ts'
 import { onAccepted, onRejected, onStatuses } from './task-sending.ts'
 import {
   newTask,
@@ -38,7 +37,13 @@ import {
   onSubmit,
   rememberKey,
 } from './task-submitting.ts'
-import { onLost, onReconcile, onSettle, onSuspect, workerFor } from './task-workers.ts'
+import {
+  onLost,
+  onReconcile,
+  onSettle,
+  onSuspect,
+  restoredWorker,
+} from './task-workers.ts'
 
 /** A worker that did not acknowledge an abort is told again after this. */
 const ABORT_AGAIN_MS = 2_000
@@ -61,7 +66,7 @@ export class TaskTable {
     const core = this.#core
     switch (event.kind) {
       case 'restored':
-        restore(core, event.task, event.nowMs)
+        restore(core, event)
         return
       case 'submit':
         onSubmit(core, event)
@@ -110,6 +115,9 @@ export class TaskTable {
         return
       case 'error':
         onError(core, event)
+        return
+      case 'read':
+        core.read(event.batch, event.cursor)
         return
       case 'cancel':
         onCancel(core, event)
@@ -241,22 +249,26 @@ const onAbortAcked = (
 }
 
 /** At a start: what the ledger says, before any worker is back. */
-const restore = (core: TaskCore, recorded: RecordedTask, nowMs: number): void => {
-  const { submission, seq } = recorded
+const restore = (
+  core: TaskCore,
+  { task: recorded, nowMs, wallMs }: Extract<TaskEvent, { kind: 'restored' }>,
+): void => {
+  const { submission, seq, assigned } = recorded
   core.nextSeq = Math.max(core.nextSeq, submission.first + submission.tasks.length)
   rememberKey(core, submission)
   const task = newTask(core, submission, seq, recorded.request)
   task.attempt = recorded.attempt
   task.failures = recorded.failures
   task.losses = recorded.losses
-  for (const { attempt, nodeId, hostName, atMs } of recorded.assigned)
-    task.handOuts.push({ attempt, nodeId, hostName, sentMs: atMs })
-  const last = recorded.assigned.at(-1)
+  task.handOuts = assigned.map(handOutOf)
+  const last = assigned.at(-1)
   if (last === undefined || last.attempt < task.attempt) {
-    core.enqueue(task, 'back')
+    const { retryMaxMs } = core.config
+    // The wall clock may have been set meanwhile: never longer than a back-off can be.
+    core.delay(task, nowMs, Math.min(recorded.notBeforeMs - wallMs, retryMaxMs))
     return
   }
-  const worker = workerFor(core, last, nowMs)
+  const worker = restoredWorker(core, last, nowMs)
   task.worker = worker
   worker.tasks.add(task)
   occupy(worker, task.need, 1)

@@ -179,6 +179,8 @@ export class ManagerClients {
       respond('NotFound', {})
       return
     }
+    if (body.after > batch.read)
+      this.#kernel.run({ kind: 'read', batch, cursor: body.after })
     const isOver = batch.open === 0
     if (isOver || hasMore(batch, body.after)) {
       this.#tellBatch(batch, body, respond)

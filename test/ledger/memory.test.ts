@@ -73,12 +73,12 @@ t.test('replay gives the open tasks with the last of what is known', async (t) =
   const { ledger, commit, turn } = stepped()
   commit(submitted(submission(1, 3)), assigned(1), assigned(2))
   commit(
-    { kind: 'requeued', seq: 2, attempt: 2, failures: 1, losses: 0, notBeforeMs: 0 },
+    { kind: 'requeued', seq: 2, attempt: 2, failures: 1, losses: 0, notBeforeMs: 7 },
     closed(1),
   )
   turn()
   t.match(await replayed(ledger), [
-    { seq: 2, attempt: 2, failures: 1, assigned: [{ attempt: 1 }] },
+    { seq: 2, attempt: 2, failures: 1, notBeforeMs: 7, assigned: [{ attempt: 1 }] },
     { seq: 3, attempt: 1, assigned: [] },
   ])
   t.same(ledger.stats(), { open: 2, closed: 1 })

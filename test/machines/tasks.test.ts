@@ -2,8 +2,11 @@
 
 import t from 'tap'
 import type { Assignment, InventoryEntry, TaskRequest } from '../../protocol/index.ts'
+import { managerDefaults } from '../../src/machines/manager-config.ts'
 import type { TaskEffect, TaskEvent } from '../../src/machines/task-events.ts'
-import { done, exec, taskId } from '../support/manager-world.ts'
+import { TaskTable } from '../../src/machines/tasks.ts'
+import type { RecordedTask } from '../../src/records.ts'
+import { done, exec, LEDGER, taskId } from '../support/manager-world.ts'
 import { invariants } from '../support/task-invariants.ts'
 import { claims, type Stage, type Staged, stage } from '../support/task-stage.ts'
 
@@ -527,3 +530,76 @@ t.test(
     t.equal(table.batch('b'), undefined)
   },
 )
+
+t.test('of a batch whose log was read, only the last are kept', (t) => {
+  const staged = stage('running', {}, { keepRead: 0 })
+  const { act, commit, table, at } = staged
+  act({ kind: 'submit', key: 'k2', batch: 'b', tasks: [exec(), exec()], ...at() })
+  commit()
+  act(completed()(staged))
+  commit()
+  const batch = table.batch('b')
+  if (batch === undefined) throw new Error('the batch is there')
+  t.same(act({ kind: 'read', batch, cursor: 0 }), [], 'nothing was read yet')
+  t.match(act({ kind: 'read', batch, cursor: 9 }), [{ kind: 'retire', seqs: [1] }])
+  t.match(batch, { read: 1, dropped: 1, open: 2 }, 'no further than its log goes')
+  t.equal(table.find(ID), undefined)
+  t.equal(table.counts.closed, 0)
+  t.same(invariants(table), [])
+  t.end()
+})
+
+t.test('closed tasks are bounded by the memory of their bodies too', (t) => {
+  const stdin = new Uint8Array(10_000)
+  const staged = stage('running', { stdin }, { keepClosedBytes: 5_000 })
+  staged.act(completed()(staged))
+  t.match(staged.commit(), [{ kind: 'closed' }, { kind: 'retire', seqs: [1] }])
+  t.end()
+})
+
+const restored = (
+  seq: number,
+  more: Partial<RecordedTask>,
+): Extract<TaskEvent, { kind: 'restored' }> => {
+  const tasks = [exec(), exec()]
+  const submission = { first: 1, key: 'k', batch: 'b', tasks, atMs: 1 }
+  const counts = { attempt: 1, failures: 0, losses: 0, notBeforeMs: 0, assigned: [] }
+  const task = { seq, submission, request: exec(), ...counts, ...more }
+  return { kind: 'restored', task, nowMs: 500, wallMs: 10_000 }
+}
+
+t.test('at a start the newest hand-out says which boot a worker has', (t) => {
+  const table = new TaskTable(managerDefaults, LEDGER)
+  const assigned = (seq: number, bootId: string, atMs: number) => ({
+    assigned: [
+      {
+        kind: 'assigned' as const,
+        attempt: 1,
+        nodeId: 'w1',
+        hostName: 'w1',
+        seq,
+        bootId,
+        atMs,
+      },
+    ],
+  })
+  table.apply(restored(1, assigned(1, 'b2', 20)))
+  table.apply(restored(2, assigned(2, 'b1', 10)))
+  t.equal(table.worker('w1')?.bootId, 'b2')
+  const other = new TaskTable(managerDefaults, LEDGER)
+  other.apply(restored(1, assigned(1, 'b1', 10)))
+  other.apply(restored(2, assigned(2, 'b2', 20)))
+  t.equal(other.worker('w1')?.bootId, 'b2')
+  t.end()
+})
+
+t.test('at a start a back-off goes on, no longer than one can be', (t) => {
+  const table = new TaskTable(managerDefaults, LEDGER)
+  table.apply(restored(1, { attempt: 2, failures: 1, notBeforeMs: 14_000 }))
+  t.match(table.find(ID), { state: 'queued', dueFor: 'retry', dueMs: 4_500 })
+  t.equal(table.nextDueMs(500), 4_500)
+  table.apply(restored(2, { attempt: 2, failures: 1, notBeforeMs: 1e12 }))
+  t.match(table.find(taskId(2)), { dueMs: 500 + managerDefaults.retryMaxMs })
+  t.same(invariants(table), [])
+  t.end()
+})

@@ -135,6 +135,25 @@ t.test(
   },
 )
 
+t.test(
+  'what a reader of a batch has gone past makes room, but for the last',
+  async (t) => {
+    const world = createWorld({ keepRead: 1 })
+    const worker = await world.worker('w1', { cores: 5 })
+    const client = world.client('c')
+    const tasks = Array.from({ length: 4 }, () => exec())
+    await client.ask('TasksSubmit', { key: 'k', tasks })
+    for (const task of worker.assigned.slice(0, 3)) await worker.complete(task)
+    const wait = (after: number) =>
+      client.ask('TasksWait', { batch: 'k', after, wait_ms: 0 })
+    t.match(await wait(0), { body: { done: { length: 3 }, cursor: 3 } })
+    t.match(await wait(0), { body: { done: { length: 3 } } }, 'told is not yet read')
+    t.match(await wait(3), { body: { done: [], cursor: 3, open: 1 } })
+    t.same(world.ledger.stats(), { open: 1, closed: 1 })
+    t.match(await wait(0), { body: { done: [{ task_id: taskId(3) }], cursor: 3 } })
+  },
+)
+
 t.test('closed tasks can be submitted again, open ones cannot', async (t) => {
   const world = createWorld()
   const worker = await world.worker('w1', { cores: 2 })
