@@ -162,7 +162,10 @@ const errorKinds = t.union([
   fields({ kind: t.literal('SpawnError'), code: Text(64), reason: Text(1024) }),
   fields({ kind: t.literal('Aborted') }, { reason: Text(1024) }),
   fields({ kind: t.literal('OutputTooLarge') }),
-  /** Made by the manager: the task took three workers with it. */
+  /**
+   * Made by the manager: the task took three workers with it. Said by a worker: it lost the
+   * run, not the program failed; the manager counts that as one of the three.
+   */
   fields({ kind: t.literal('WorkerLost') }),
   /** A worker refused the task for good (reason `invalid` or `conflict`). Made by the manager. */
   fields({ kind: t.literal('Refused'), reason: Text(1024) }),

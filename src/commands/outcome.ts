@@ -71,7 +71,7 @@ export const describeError = (error: ErrorKind): string => {
     case 'OutputTooLarge':
       return 'wrote more output than is kept'
     case 'WorkerLost':
-      return 'was lost three times with the worker that ran it, and is not tried again'
+      return 'was lost three times with the worker or the helper that ran it, and is not tried again'
     case 'Refused':
       return `was refused by the worker: ${error.reason}`
     case 'Unknown':

@@ -85,9 +85,15 @@ export const countFailure = (
   at: { readonly nowMs: number; readonly wallMs: number },
   result?: TaskResult,
 ): void => {
-  // Stopped or lost by its worker's doing, not by its own: costs nothing.
-  if (error.kind === 'Aborted' || error.kind === 'WorkerLost') {
+  // Stopped by its worker's doing, not by its own: costs nothing.
+  if (error.kind === 'Aborted') {
     core.requeue(task, at)
+    return
+  }
+  // Its worker lives, but lost the run: no failure of its own, but it may be what kills
+  // whoever holds it, so the losses are counted as those of workers are.
+  if (error.kind === 'WorkerLost') {
+    if (core.lose(task, at.wallMs)) core.requeue(task, at)
     return
   }
   task.failures += 1

@@ -230,12 +230,18 @@ export const inventoryLine = (entry: Entry): InventoryEntry | undefined => {
   }
 }
 
+/** What stands for the signal where the helper that held the process died (RunEnd). */
+const LAUNCHER_LOST = 'launcher-lost'
+
 /** The outcome that an end makes of a run that was left alone. */
 export const outcomeOf = (end: Ended, result: TaskResult): Outcome => {
   if (end.spawnError !== undefined) {
     const { code, reason } = end.spawnError
     return { kind: 'Error', error: spawnError(code, reason), result }
   }
+  // Not the program failed but what held it: the manager counts a loss, and not for ever.
+  if (end.signal === LAUNCHER_LOST)
+    return { kind: 'Error', error: { kind: 'WorkerLost' }, result }
   if (end.exitCode === 0) return { kind: 'Completed', result }
   const error: ErrorKind = {
     kind: 'RunningError',

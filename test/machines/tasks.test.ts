@@ -603,3 +603,30 @@ t.test('at a start a back-off goes on, no longer than one can be', (t) => {
   t.same(invariants(table), [])
   t.end()
 })
+
+t.test('a run that its worker lost counts as a loss; the third fails the task', (t) => {
+  const staged = stage('running')
+  const { act, commit, task, worker, at } = staged
+  for (const attempt of [1, 2, 3]) {
+    const error = { kind: 'WorkerLost' } as const
+    act({
+      kind: 'error',
+      nodeId: 'w1',
+      taskId: ID,
+      attempt,
+      error,
+      result: undefined,
+      ...at(),
+    })
+    commit()
+    if (attempt === 3) break
+    t.match(task, { state: 'queued', failures: 0, losses: attempt })
+    act({ kind: 'place', ...at() })
+    commit()
+    t.equal(task.worker, worker)
+  }
+  t.match(task, { state: 'failed', failures: 0, losses: 3 })
+  t.match(task.closing?.outcome, { kind: 'Error', error: { kind: 'WorkerLost' } })
+  t.same(invariants(staged.table), [])
+  t.end()
+})

@@ -297,6 +297,16 @@ t.test('input for a program that does not start does not wait for ever', async (
   await worker.close()
 })
 
+t.test('a run whose launcher died is told as lost, not as failed', async (t) => {
+  const { manager, runner, network, worker } = managedWorld({ cores: 1 })
+  manager.execute(assignment(1))
+  runner.run().started()
+  runner.run().end({ signal: 'launcher-lost' })
+  network.run()
+  t.match(manager.heard('TaskError'), [{ body: { error: { kind: 'WorkerLost' } } }])
+  await worker.close()
+})
+
 t.test('a lost manager is redialled, and work goes on for it', async (t) => {
   const { manager, runner, network, clock, node, worker } = managedWorld({ cores: 1 })
   manager.execute(assignment(1), assignment(2))
