@@ -16,7 +16,7 @@ import {
   type RequestOf,
   rowOf,
 } from './exchanges/index.ts'
-import { compileFault, type Path } from './fault.ts'
+import { compileFault, type FindFault, type Path } from './fault.ts'
 import { compile, type Predicate } from './predicate.ts'
 
 /** Why a body was not accepted. `path` names the field, never its value. */
@@ -78,6 +78,8 @@ export const encodeAnswer = (kind: Kind, answerKind: string, body: unknown): unk
 interface Compiled {
   readonly isExact: Predicate
   decode(body: unknown): Either<DecodeFailure, unknown>
+  /** What is wrong with it as something that we send. */
+  readonly faultOfSent: FindFault
 }
 
 interface Row {
@@ -87,8 +89,16 @@ interface Row {
 
 const lazily = (codec: t.Mixed): (() => Compiled) => {
   let compiled: Compiled | undefined
+  let findSent: FindFault | undefined
   return () => {
-    compiled ??= { isExact: compile(codec), decode: decoderOf(codec) }
+    compiled ??= {
+      isExact: compile(codec),
+      decode: decoderOf(codec),
+      faultOfSent: (body) => {
+        findSent ??= compileFault(codec, 'sent') // seldom asked for
+        return findSent(body)
+      },
+    }
     return compiled
   }
 }
@@ -128,7 +138,9 @@ const malformed = (path: Path): DecodeFailure => ({
 })
 
 const clean = (kind: string, codec: Compiled, body: unknown): unknown => {
-  const decoded = codec.decode(withoutUndefined(body))
+  const sent = withoutUndefined(body)
+  const fault = codec.faultOfSent(sent)
+  const decoded = fault === undefined ? codec.decode(sent) : E.left(malformed(fault))
   if (E.isRight(decoded)) return decoded.right
   const path = decoded.left.code === 'malformed' ? decoded.left.path : ''
   throw new TypeError(`Expected a valid body of ${kind}: \`${path}\` is not`)

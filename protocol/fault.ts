@@ -14,8 +14,14 @@ export type FindFault = (value: unknown) => Path | undefined
 
 const here: Path = []
 
-export const compileFault = (codec: t.Mixed): FindFault => {
-  if ('known' in codec) return tolerant(codec, compileFault((codec as Knowing).known))
+/** Newer words are taken from a peer; what we send ourselves must be known. */
+export type Way = 'received' | 'sent'
+
+export const compileFault = (codec: t.Mixed, way: Way = 'received'): FindFault => {
+  if ('known' in codec) {
+    const find = compileFault((codec as Knowing).known, way)
+    return way === 'sent' ? find : tolerant(codec, find)
+  }
   // Read by tag only, as io-ts itself does for unions.
   const type = codec as unknown as {
     readonly _tag?: string
@@ -26,17 +32,17 @@ export const compileFault = (codec: t.Mixed): FindFault => {
   }
   switch (type._tag) {
     case 'ExactType':
-      return inFields(codec)
+      return inFields(codec, way)
     case 'UnionType':
-      return inUnion(type.types)
+      return inUnion(type.types, way)
     case 'ArrayType':
-      return inList(compileFault(type.type))
+      return inList(compileFault(type.type, way))
     case 'TupleType':
-      return inTuple(type.types.map(compileFault))
+      return inTuple(type.types.map((item) => compileFault(item, way)))
     case 'DictionaryType':
-      return inMap(compileFault(type.codomain))
+      return inMap(compileFault(type.codomain, way))
     case 'RefinementType':
-      return inRefined(compileFault(type.type), type.predicate)
+      return inRefined(compileFault(type.type, way), type.predicate)
     default:
       return (value) => (codec.is(value) ? undefined : here)
   }
@@ -58,10 +64,10 @@ const isMap = (value: unknown): value is Record<string, unknown> =>
   !Array.isArray(value) &&
   !ArrayBuffer.isView(value)
 
-const inFields = (codec: t.Mixed): FindFault => {
+const inFields = (codec: t.Mixed, way: Way): FindFault => {
   const fields = fieldsOf(codec).map(({ name, codec: field, need }) => ({
     name,
-    find: compileFault(field),
+    find: compileFault(field, way),
     need,
   }))
   return (value) => {
@@ -75,8 +81,8 @@ const inFields = (codec: t.Mixed): FindFault => {
   }
 }
 
-const inUnion = (types: readonly t.Mixed[]): FindFault => {
-  const finders = types.map(compileFault)
+const inUnion = (types: readonly t.Mixed[], way: Way): FindFault => {
+  const finders = types.map((type) => compileFault(type, way))
   const byKind = new Map(types.map((type, index) => [kindOf(type), finders[index]]))
   if (!byKind.has(undefined) && byKind.size === types.length)
     return (value) => {

@@ -75,6 +75,29 @@ export const Word = <W extends string>(
     { words },
   )
 
+/**
+ * One of the given words; one of a newer peer, which we do not know, is read as `otherwise`,
+ * so that a word more does not make its messages malformed.
+ */
+export const OpenWord = <W extends string>(
+  name: string,
+  words: readonly [W, ...W[]],
+  otherwise: W,
+): t.Type<W> & { readonly known: t.Type<W>; readonly otherwise: W } => {
+  const known = Word(name, words)
+  const codec = new t.Type<W>(
+    name,
+    known.is,
+    (value, context) => {
+      if (known.is(value)) return E.right(value)
+      const isWord = typeof value === 'string' && value.length <= 64
+      return isWord ? E.right(otherwise) : t.failure(value, context)
+    },
+    t.identity,
+  )
+  return Object.assign(codec, { known, otherwise })
+}
+
 /** A fielded map: `required` must be there, `optional` may be; unknown fields are dropped. */
 export const fields = <R extends t.Props, O extends t.Props = Record<never, never>>(
   required: R,

@@ -66,7 +66,12 @@ const show = (codec: t.Mixed): string => {
 /** What a codec takes, in the words of the README. */
 const describe = (codec: t.Mixed): string => {
   if ('words' in codec) return oneOf((codec.words as string[]).map(quoted))
-  if ('known' in codec) return describe((codec as t.Mixed & { known: t.Mixed }).known)
+  if ('known' in codec) {
+    const { known, otherwise } = codec as t.Mixed & { known: t.Mixed; otherwise?: string }
+    const read =
+      otherwise === undefined ? '' : `; any other is read as ${quoted(otherwise)}`
+    return describe(known) + read
+  }
   // Read by tag only, as io-ts itself does for unions.
   const type = codec as unknown as {
     readonly _tag?: string

@@ -3,27 +3,34 @@
 
 import type * as t from 'io-ts'
 import type { Exchange } from '../exchange.ts'
-import { fields, Milliseconds, Text, Word } from '../scalars.ts'
+import { fields, Milliseconds, OpenWord, Text } from '../scalars.ts'
 import { client } from './client.ts'
 import { relationship } from './relationship.ts'
 import { tasks } from './tasks.ts'
 
 export const exchanges = { ...relationship, ...tasks, ...client }
 
-/** Why a request was not dealt with, whatever its kind. */
-export const ErrorCode = Word('ErrorCode', [
-  'unknown-kind',
-  'malformed',
-  'not-ready',
-  'role-changed',
-  'wrong-role',
-  'forbidden',
-  'busy',
-  'deadline',
-  'shutting-down',
-  'clock-skew',
+/**
+ * Why a request was not dealt with, whatever its kind. A code of a newer peer is read as
+ * `internal`, which says no more than that it was not.
+ */
+export const ErrorCode = OpenWord(
+  'ErrorCode',
+  [
+    'unknown-kind',
+    'malformed',
+    'not-ready',
+    'role-changed',
+    'wrong-role',
+    'forbidden',
+    'busy',
+    'deadline',
+    'shutting-down',
+    'clock-skew',
+    'internal',
+  ],
   'internal',
-])
+)
 export type ErrorCode = t.TypeOf<typeof ErrorCode>
 
 /** Always allowed as an answer. `path` names the field that was refused, never its value. */

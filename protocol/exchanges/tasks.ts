@@ -10,11 +10,11 @@ import {
   fields,
   List,
   Milliseconds,
+  OpenWord,
   Pid,
   Rel,
   TaskId,
   Uint,
-  Word,
 } from '../scalars.ts'
 import {
   Assignment,
@@ -45,18 +45,23 @@ export type OutputData = t.TypeOf<typeof OutputData>
 /**
  * Why a worker refuses a task. busy, draining: elsewhere, costs nothing. unsupported-kind,
  * specs, forbidden: this worker is no candidate for it. invalid, conflict: the task fails.
- * stale-attempt: the worker knows a later attempt.
+ * stale-attempt: the worker knows a later attempt. A reason of a newer worker is read as
+ * busy: it costs the task nothing, and the worker is asked again after `retry_after_ms`.
  */
-export const RefusalReason = Word('RefusalReason', [
+export const RefusalReason = OpenWord(
+  'RefusalReason',
+  [
+    'busy',
+    'draining',
+    'unsupported-kind',
+    'specs',
+    'forbidden',
+    'invalid',
+    'conflict',
+    'stale-attempt',
+  ],
   'busy',
-  'draining',
-  'unsupported-kind',
-  'specs',
-  'forbidden',
-  'invalid',
-  'conflict',
-  'stale-attempt',
-])
+)
 export type RefusalReason = t.TypeOf<typeof RefusalReason>
 
 const Ack = fields({})

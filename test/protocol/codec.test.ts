@@ -261,3 +261,31 @@ t.test(
     }
   },
 )
+
+t.test('words of a newer peer are read as the safe one of ours', (t) => {
+  const error = { code: 'too-hot', message: 'm', newer: 1 }
+  t.same(decodeAnswer('TasksPing', 'Error', error), {
+    _tag: 'Right',
+    right: { kind: 'Error', body: { code: 'internal', message: 'm' } },
+  })
+  const task_id = 'abcdefghij-1'
+  const refused = [
+    { task_id, reason: 'too-hot', retry_after_ms: 5 },
+    { task_id, reason: 'specs' },
+  ]
+  t.match(decodeAnswer('TasksExecute', 'TasksRefused', { refused }), {
+    right: {
+      body: {
+        refused: [
+          { task_id, reason: 'busy', retry_after_ms: 5 },
+          { task_id, reason: 'specs' },
+        ],
+      },
+    },
+  })
+  for (const code of [7, null, 'x'.repeat(65), undefined])
+    t.match(decodeAnswer('TasksPing', 'Error', { code }), {
+      left: { code: 'malformed', path: 'code' },
+    })
+  t.end()
+})
