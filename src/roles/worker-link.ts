@@ -1,4 +1,4 @@
-// Worker link: performs what the attachment machine decides: asks managers with the
+// Worker link: performs what the relationship machine decides: asks managers with the
 // inventory in pages, pings, says bye, keeps the machine's timers, and tells the rest of
 // the worker what a relationship's beginning or end means for its work.
 
@@ -12,15 +12,20 @@ import type {
   TaskAttempt,
 } from '../../protocol/index.ts'
 import { INVENTORY_PAGE } from '../../protocol/index.ts'
-import { attachment, isFromManager, servedLedger, step } from '../machines/attachment.ts'
+import {
+  isFromManager,
+  relationship,
+  servedLedger,
+  step,
+} from '../machines/relationship.ts'
 import type {
-  Attachment,
-  AttachmentEffect,
-  AttachmentEvent,
   Grant,
   Manager,
+  Relationship,
+  RelationshipEffect,
+  RelationshipEvent,
   TimerName,
-} from '../machines/attachment-state.ts'
+} from '../machines/relationship-state.ts'
 import type { Cancel, Clock, Log, Mesh, Peer, Random } from '../ports.ts'
 import type { WorkerConfig } from './worker-config.ts'
 import type { Target } from './worker-delivery.ts'
@@ -64,10 +69,10 @@ export class WorkerLink {
   readonly #managers = new Map<Peer, Manager>()
   readonly #timers = new Map<TimerName, Cancel>()
   /** Effects to perform, and events that came meanwhile: one after the other. */
-  readonly #events: AttachmentEvent[] = []
+  readonly #events: RelationshipEvent[] = []
   #isStepping = false
   #connections = 0
-  #state: Attachment
+  #state: Relationship
   #byes: (() => void)[] = []
   #openByes = 0
 
@@ -75,12 +80,12 @@ export class WorkerLink {
   constructor(ports: LinkPorts, owner?: LedgerId) {
     this.#ports = ports
     this.#specs = specsOf(ports.config)
-    const [state, effects] = attachment(owner)
+    const [state, effects] = relationship(owner)
     this.#state = state
     for (const effect of effects) this.#perform(effect)
   }
 
-  get state(): Attachment {
+  get state(): Relationship {
     return this.#state
   }
   get isManaged(): boolean {
@@ -168,7 +173,7 @@ export class WorkerLink {
     this.#timers.clear()
   }
 
-  dispatch(event: AttachmentEvent): void {
+  dispatch(event: RelationshipEvent): void {
     this.#events.push(event)
     if (this.#isStepping) return
     this.#isStepping = true
@@ -188,7 +193,7 @@ export class WorkerLink {
   #logPhase(): void {
     const { phase } = this.#state
     const manager = phase.kind === 'managed' ? this.#nameOf(phase.manager) : undefined
-    this.#ports.log.info('attachment', { phase: phase.kind, manager })
+    this.#ports.log.info('relationship', { phase: phase.kind, manager })
   }
 
   #nameOf({ connection, nodeId }: Manager): string {
@@ -202,7 +207,7 @@ export class WorkerLink {
     return { nowMs: clock.now(), fraction: random.fraction(), hasWork }
   }
 
-  #perform(effect: AttachmentEffect): void {
+  #perform(effect: RelationshipEffect): void {
     const { mesh } = this.#ports
     switch (effect.kind) {
       case 'request':

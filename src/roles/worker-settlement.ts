@@ -4,7 +4,7 @@
 
 import type { InventoryEntry, LedgerId, TaskAttempt } from '../../protocol/index.ts'
 import { INVENTORY_PAGE } from '../../protocol/index.ts'
-import type { Manager } from '../machines/attachment-state.ts'
+import type { Manager } from '../machines/relationship-state.ts'
 import type { Cancel, Clock, Mesh, Undelivered } from '../ports.ts'
 import type { Specs } from './worker-link.ts'
 

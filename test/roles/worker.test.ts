@@ -2,6 +2,7 @@
 
 import t from 'tap'
 import { memoryOutbox } from '../../src/ledger/memory-outbox.ts'
+import type { Log } from '../../src/ports.ts'
 import {
   assignment,
   LEASE_MS,
@@ -10,6 +11,7 @@ import {
   OTHER_LEDGER,
   PING_MS,
   PlayedManager,
+  quiet,
   WORKER,
   world,
 } from '../support/worker-world.ts'
@@ -304,6 +306,14 @@ t.test('a run whose launcher died is told as lost, not as failed', async (t) => 
   runner.run().end({ signal: 'launcher-lost' })
   network.run()
   t.match(manager.heard('TaskError'), [{ body: { error: { kind: 'WorkerLost' } } }])
+  await worker.close()
+})
+
+t.test('the log names the host of the manager that a relationship is with', async (t) => {
+  const lines: unknown[] = []
+  const info: Log['info'] = (event, fields) => void lines.push([event, fields])
+  const { worker } = managedWorld({ cores: 1 }, { log: { ...quiet, info } })
+  t.same(lines.at(-1), ['relationship', { phase: 'managed', manager: 'host-m1' }])
   await worker.close()
 })
 

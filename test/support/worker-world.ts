@@ -131,7 +131,7 @@ export class PlayedManager {
   }
 }
 
-const quiet: Log = {
+export const quiet: Log = {
   info: () => undefined,
   warn: () => undefined,
   error: () => undefined,
@@ -152,7 +152,7 @@ const jobs: Jobs = {
 /** A worker, its clock and network, and one manager (not connected yet). */
 export const world = (
   config: Partial<WorkerConfig> = {},
-  ports: { readonly outbox?: Outbox; readonly jobs?: Jobs } = {},
+  ports: { readonly outbox?: Outbox; readonly jobs?: Jobs; readonly log?: Log } = {},
 ) => {
   const clock = createManualClock()
   const network = createMemoryMesh(clock)
@@ -168,7 +168,7 @@ export const world = (
     runner,
     jobs: ports.jobs ?? jobs,
     outbox,
-    log: quiet,
+    log: ports.log ?? quiet,
     config: {
       ...WORKER_DEFAULTS,
       ...identity,

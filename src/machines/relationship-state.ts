@@ -1,5 +1,5 @@
-// Attachment state: the states, events and effects of the worker's side of a relationship
-// (attachment.ts). Types only.
+// Relationship state: the states, events and effects of the worker's side of a relationship
+// (relationship.ts). Types only.
 
 import type { BootId, LedgerId, NodeId, Rel, TaskAttempt } from '../../protocol/index.ts'
 
@@ -49,7 +49,7 @@ export type Phase =
     }
   | { readonly kind: 'left' }
 
-export interface Attachment {
+export interface Relationship {
   readonly phase: Phase
   /** Connected managers, the next to be asked first. */
   readonly candidates: readonly Manager[]
@@ -73,7 +73,7 @@ export interface Grant {
   readonly drop: readonly TaskAttempt[]
 }
 
-export type AttachmentEvent =
+export type RelationshipEvent =
   | { readonly kind: 'connected'; readonly manager: Manager }
   | { readonly kind: 'lost'; readonly connection: number }
   | {
@@ -92,7 +92,7 @@ export type AttachmentEvent =
   | { readonly kind: 'timer'; readonly name: TimerName }
   | { readonly kind: 'leave' }
 
-export type AttachmentEffect =
+export type RelationshipEffect =
   | {
       readonly kind: 'request'
       readonly to: Manager

@@ -1,4 +1,4 @@
-// Attachment: the worker's side of its relationship with a manager.
+// Relationship: the worker's side of what joins it to a manager (the manager's: roster.ts).
 //
 // | phase      | event                               | does -> next                                     |
 // | detached   | connected                           | request with inventory -> requesting             |
@@ -19,17 +19,17 @@
 
 import type { LedgerId, NodeId, Rel } from '../../protocol/index.ts'
 import type {
-  Attachment,
-  AttachmentEffect,
-  AttachmentEvent,
   Bond,
   Facts,
   Manager,
   Phase,
+  Relationship,
+  RelationshipEffect,
+  RelationshipEvent,
   TimerName,
-} from './attachment-state.ts'
+} from './relationship-state.ts'
 
-type Step = readonly [Attachment, readonly AttachmentEffect[]]
+type Step = readonly [Relationship, readonly RelationshipEffect[]]
 
 /** The first back-off, and the longest. */
 export const BACKOFF_MS = { first: 500, most: 10_000 }
@@ -44,11 +44,11 @@ const ASSUMED_LEASE_MS = 15_000
 /** Managers whose ledger is remembered. */
 const KNOWN_MANAGERS = 64
 
-const none: readonly AttachmentEffect[] = []
+const none: readonly RelationshipEffect[] = []
 const detached: Phase = { kind: 'detached' }
 
 /** The state at the start; `owner`: the ledger of unstarted work found on disk. */
-export const attachment = (owner?: LedgerId): Step => {
+export const relationship = (owner?: LedgerId): Step => {
   const phase: Phase =
     owner === undefined ? detached : { kind: 'suspect', owner, bond: undefined }
   return [
@@ -67,7 +67,11 @@ export const attachment = (owner?: LedgerId): Step => {
 }
 
 /** Decides on one event. */
-export const step = (state: Attachment, event: AttachmentEvent, facts: Facts): Step => {
+export const step = (
+  state: Relationship,
+  event: RelationshipEvent,
+  facts: Facts,
+): Step => {
   // A worker that has left hears nothing more: a late acceptance alone is sent away.
   if (state.phase.kind === 'left' && event.kind !== 'accepted') return [state, none]
   switch (event.kind) {
@@ -98,16 +102,16 @@ export const step = (state: Attachment, event: AttachmentEvent, facts: Facts): S
 
 /** Is this message, by its connection and rel, from our manager? */
 export const isFromManager = (
-  state: Attachment,
+  state: Relationship,
   connection: number,
   rel: Rel,
-): state is Attachment & { readonly phase: Phase & { readonly kind: 'managed' } } =>
+): state is Relationship & { readonly phase: Phase & { readonly kind: 'managed' } } =>
   state.phase.kind === 'managed' &&
   state.phase.manager.connection === connection &&
   state.phase.rel === rel
 
 /** The ledger that this worker serves, asks to serve, or waits for. */
-export const servedLedger = ({ phase }: Attachment): LedgerId | undefined => {
+export const servedLedger = ({ phase }: Relationship): LedgerId | undefined => {
   switch (phase.kind) {
     case 'managed':
       return phase.manager.ledgerId
@@ -120,8 +124,8 @@ export const servedLedger = ({ phase }: Attachment): LedgerId | undefined => {
   }
 }
 
-const onConnected = (before: Attachment, manager: Manager): Step => {
-  const effects: AttachmentEffect[] = []
+const onConnected = (before: Relationship, manager: Manager): Step => {
+  const effects: RelationshipEffect[] = []
   let state = before
   if (state.phase.kind === 'managed' && state.phase.manager.nodeId === manager.nodeId) {
     // The mesh replaced a half-open socket: the old one is as good as lost.
@@ -139,11 +143,11 @@ const onConnected = (before: Attachment, manager: Manager): Step => {
 
 /** The same manager with another ledger: the work of the old one is nobody's. */
 const ledgerGone = (
-  state: Attachment,
+  state: Relationship,
   nodeId: NodeId,
   ledgerId: LedgerId,
-  effects: AttachmentEffect[],
-): Attachment => {
+  effects: RelationshipEffect[],
+): Relationship => {
   effects.push({ kind: 'forget', ledgerId })
   const ledgers = new Map(state.ledgers)
   ledgers.delete(nodeId)
@@ -163,7 +167,10 @@ const ledgerGone = (
 }
 
 /** Asks the next manager, if one is there and we are free to. */
-const seek = (state: Attachment, effects: readonly AttachmentEffect[] = none): Step => {
+const seek = (
+  state: Relationship,
+  effects: readonly RelationshipEffect[] = none,
+): Step => {
   const { phase } = state
   if (phase.kind !== 'detached' && phase.kind !== 'suspect') return [state, effects]
   const owner = phase.kind === 'suspect' ? phase.owner : undefined
@@ -178,11 +185,11 @@ const seek = (state: Attachment, effects: readonly AttachmentEffect[] = none): S
 }
 
 const request = (
-  state: Attachment,
+  state: Relationship,
   to: Manager,
   owner: LedgerId | undefined,
   bond: Bond | undefined,
-  effects: readonly AttachmentEffect[],
+  effects: readonly RelationshipEffect[],
 ): Step => {
   const serial = state.serial + 1
   const isSameLife =
@@ -193,7 +200,7 @@ const request = (
   ]
 }
 
-const onLost = (before: Attachment, connection: number, facts: Facts): Step => {
+const onLost = (before: Relationship, connection: number, facts: Facts): Step => {
   const candidates = before.candidates.filter((one) => one.connection !== connection)
   const state = { ...before, candidates }
   const { phase } = state
@@ -217,7 +224,7 @@ const suspectOf = (phase: Phase & { kind: 'managed' }): Phase => ({
 
 /** A request came to nothing: the next manager's turn, after a back-off. */
 const failed = (
-  state: Attachment,
+  state: Relationship,
   phase: Phase & { kind: 'requesting' },
   retryAfterMs: number,
   facts: Facts,
@@ -249,8 +256,8 @@ const failed = (
 }
 
 const onAccepted = (
-  state: Attachment,
-  event: AttachmentEvent & { kind: 'accepted' },
+  state: Relationship,
+  event: RelationshipEvent & { kind: 'accepted' },
   facts: Facts,
 ): Step => {
   const { phase } = state
@@ -312,14 +319,14 @@ const remember = <V>(map: ReadonlyMap<string, V>, key: string, value: V) => {
   return next
 }
 
-const byeTo = (to: Manager, rel: Rel, reason: string): AttachmentEffect => ({
+const byeTo = (to: Manager, rel: Rel, reason: string): RelationshipEffect => ({
   kind: 'bye',
   to,
   rel,
   reason,
 })
 
-const onPong = (state: Attachment, rel: Rel, sentAtMs: number, facts: Facts): Step => {
+const onPong = (state: Relationship, rel: Rel, sentAtMs: number, facts: Facts): Step => {
   const { phase } = state
   if (phase.kind !== 'managed' || phase.rel !== rel) return [state, none] // an old one
   const untilMs = Math.max(phase.bond.untilMs, sentAtMs + phase.bond.leaseMs)
@@ -332,7 +339,7 @@ const onPong = (state: Attachment, rel: Rel, sentAtMs: number, facts: Facts): St
   ]
 }
 
-const onPingTimeout = (state: Attachment, rel: Rel): Step => {
+const onPingTimeout = (state: Relationship, rel: Rel): Step => {
   const { phase } = state
   if (phase.kind !== 'managed' || phase.rel !== rel) return [state, none] // an old one
   const silent = phase.silent + 1
@@ -343,22 +350,22 @@ const onPingTimeout = (state: Attachment, rel: Rel): Step => {
   ])
 }
 
-const without = (state: Attachment, manager: Manager): Attachment => ({
+const without = (state: Relationship, manager: Manager): Relationship => ({
   ...state,
   candidates: state.candidates.filter((one) => one.connection !== manager.connection),
 })
 
-const cut = ({ nodeId }: Manager, why: string): readonly AttachmentEffect[] => [
+const cut = ({ nodeId }: Manager, why: string): readonly RelationshipEffect[] => [
   { kind: 'terminate', nodeId, why },
   { kind: 'redial', nodeId },
 ]
 
-const onNotMine = (state: Attachment, rel: Rel, facts: Facts): Step => {
+const onNotMine = (state: Relationship, rel: Rel, facts: Facts): Step => {
   const { phase } = state
   if (phase.kind !== 'managed' || phase.rel !== rel) return [state, none] // an old one
   const bond = { ...phase.bond, rel: undefined }
   const owner = phase.manager.ledgerId
-  const effects: readonly AttachmentEffect[] = [{ kind: 'untimer', name: 'ping' }]
+  const effects: readonly RelationshipEffect[] = [{ kind: 'untimer', name: 'ping' }]
   if (facts.nowMs - phase.sinceMs >= BACKOFF_MS.first) {
     return request(state, phase.manager, owner, bond, effects)
   }
@@ -369,13 +376,13 @@ const onNotMine = (state: Attachment, rel: Rel, facts: Facts): Step => {
   ]
 }
 
-const onBye = (state: Attachment, connection: number, rel: Rel, facts: Facts): Step => {
+const onBye = (state: Relationship, connection: number, rel: Rel, facts: Facts): Step => {
   const bond = bondOf(state.phase)
   const sender = state.candidates.find((one) => one.connection === connection)
   if (bond === undefined || bond.rel !== rel || sender?.nodeId !== bond.manager.nodeId) {
     return [state, none] // a stranger
   }
-  const effects: readonly AttachmentEffect[] = [
+  const effects: readonly RelationshipEffect[] = [
     { kind: 'forget', ledgerId: bond.manager.ledgerId },
     { kind: 'untimer', name: 'ping' },
     { kind: 'untimer', name: 'lease' },
@@ -402,7 +409,7 @@ const bondOf = (phase: Phase): Bond | undefined =>
     ? phase.bond
     : undefined
 
-const onTimer = (state: Attachment, name: TimerName, facts: Facts): Step => {
+const onTimer = (state: Relationship, name: TimerName, facts: Facts): Step => {
   switch (name) {
     case 'retry':
       return seek(state)
@@ -415,7 +422,7 @@ const onTimer = (state: Attachment, name: TimerName, facts: Facts): Step => {
   }
 }
 
-const onPingDue = (state: Attachment): Step => {
+const onPingDue = (state: Relationship): Step => {
   const { phase } = state
   if (phase.kind !== 'managed') return [state, none] // untimed meanwhile
   const { pingMs } = phase.bond
@@ -428,7 +435,7 @@ const onPingDue = (state: Attachment): Step => {
   ]
 }
 
-const onLeaseDue = (state: Attachment, facts: Facts): Step => {
+const onLeaseDue = (state: Relationship, facts: Facts): Step => {
   const { phase } = state
   const bond = bondOf(phase)
   if (bond === undefined || bond.isOver) return [state, none] // fired for it already
@@ -437,7 +444,7 @@ const onLeaseDue = (state: Attachment, facts: Facts): Step => {
     return [state, [{ kind: 'timer', name: 'lease', afterMs }]]
   }
   const over = { ...bond, isOver: true }
-  const effects: readonly AttachmentEffect[] = [
+  const effects: readonly RelationshipEffect[] = [
     { kind: 'orphan', ledgerId: bond.manager.ledgerId },
     {
       kind: 'timer',
@@ -466,7 +473,7 @@ const onLeaseDue = (state: Attachment, facts: Facts): Step => {
   ])
 }
 
-const onReleaseDue = (state: Attachment): Step => {
+const onReleaseDue = (state: Relationship): Step => {
   const { phase } = state
   if (phase.kind === 'requesting' && phase.owner !== undefined) {
     // Its answer decides; if that fails, the next firing releases.
@@ -478,10 +485,10 @@ const onReleaseDue = (state: Attachment): Step => {
   ])
 }
 
-const onLeave = (state: Attachment): Step => {
+const onLeave = (state: Relationship): Step => {
   const { phase } = state
   const timers = (['retry', 'ping', 'lease', 'release'] as const).map(
-    (name): AttachmentEffect => ({ kind: 'untimer', name }),
+    (name): RelationshipEffect => ({ kind: 'untimer', name }),
   )
   const bye =
     phase.kind === 'managed'

@@ -2,15 +2,15 @@
 
 import fc from 'fast-check'
 import t from 'tap'
-import { attachment, isFromManager, step } from '../../src/machines/attachment.ts'
+import { isFromManager, relationship, step } from '../../src/machines/relationship.ts'
 import type {
-  Attachment,
-  AttachmentEffect,
-  AttachmentEvent,
   Facts,
   Grant,
   Manager,
-} from '../../src/machines/attachment-state.ts'
+  Relationship,
+  RelationshipEffect,
+  RelationshipEvent,
+} from '../../src/machines/relationship-state.ts'
 
 const A: Manager = { connection: 1, nodeId: 'a', bootId: 'a1', ledgerId: 'ledger-a' }
 const A2: Manager = { ...A, connection: 2 }
@@ -23,7 +23,7 @@ const idle: Facts = { nowMs: 1000, fraction: 0, hasWork: () => false }
 const busy: Facts = { ...idle, hasWork: () => true }
 const at = (facts: Facts, nowMs: number): Facts => ({ ...facts, nowMs })
 
-const accepted = (from: Manager, serial: number, more = {}): AttachmentEvent => ({
+const accepted = (from: Manager, serial: number, more = {}): RelationshipEvent => ({
   kind: 'accepted',
   from,
   serial,
@@ -32,29 +32,31 @@ const accepted = (from: Manager, serial: number, more = {}): AttachmentEvent => 
 })
 
 /** The state after events, each with the facts (default: at 1,000 ms, with work). */
-const after = (...events: (AttachmentEvent | [AttachmentEvent, Facts])[]): Attachment => {
-  let [state] = attachment()
+const after = (
+  ...events: (RelationshipEvent | [RelationshipEvent, Facts])[]
+): Relationship => {
+  let [state] = relationship()
   for (const one of events) {
     const [event, facts] = Array.isArray(one) ? one : [one, busy]
     state = step(state, event, facts)[0]
   }
   return state
 }
-const connectA: AttachmentEvent = { kind: 'connected', manager: A }
+const connectA: RelationshipEvent = { kind: 'connected', manager: A }
 const requesting = after(connectA)
 const managed = after(connectA, accepted(A, 1))
 const suspect = after(connectA, accepted(A, 1), { kind: 'lost', connection: 1 })
 const lateManaged = after(connectA, [accepted(A, 1), idle])
-const leaseDue: AttachmentEvent = { kind: 'timer', name: 'lease' }
+const leaseDue: RelationshipEvent = { kind: 'timer', name: 'lease' }
 const over = at(busy, 15_900)
 
 interface Row {
   readonly says: string
-  readonly from: Attachment
-  readonly event: AttachmentEvent
+  readonly from: Relationship
+  readonly event: RelationshipEvent
   readonly facts?: Facts
   readonly phase: string
-  readonly effects: readonly Partial<AttachmentEffect>[]
+  readonly effects: readonly Partial<RelationshipEffect>[]
 }
 
 const rows: readonly Row[] = [
@@ -481,14 +483,14 @@ t.test('the back-off doubles up to ten seconds', async (t) => {
 })
 
 t.test('unstarted work found on disk binds the worker to its ledger', async (t) => {
-  const [state, effects] = attachment('ledger-a')
+  const [state, effects] = relationship('ledger-a')
   t.same(effects, [{ kind: 'timer', name: 'release', afterMs: 150_000 }])
   t.equal(step(state, { kind: 'connected', manager: B }, busy)[0].phase.kind, 'suspect')
   t.equal(step(state, connectA, busy)[0].phase.kind, 'requesting')
 })
 
 const manager = fc.constantFrom(A, A2, A_BOOT2, A_LEDGER2, B)
-const anyEvent: fc.Arbitrary<AttachmentEvent> = fc.oneof(
+const anyEvent: fc.Arbitrary<RelationshipEvent> = fc.oneof(
   manager.map((manager) => ({ kind: 'connected', manager }) as const),
   fc
     .integer({ min: 1, max: 5 })
@@ -502,7 +504,7 @@ const anyEvent: fc.Arbitrary<AttachmentEvent> = fc.oneof(
   fc
     .integer({ min: 1, max: 9 })
     .chain((n) =>
-      fc.constantFrom<AttachmentEvent>(
+      fc.constantFrom<RelationshipEvent>(
         { kind: 'pong', rel: `r${n}`, sentAtMs: 900 },
         { kind: 'ping-timeout', rel: `r${n}` },
         { kind: 'not-mine', rel: `r${n}` },
@@ -511,7 +513,7 @@ const anyEvent: fc.Arbitrary<AttachmentEvent> = fc.oneof(
     ),
   fc
     .constantFrom('retry', 'ping', 'lease', 'release')
-    .map((name) => ({ kind: 'timer', name }) as AttachmentEvent),
+    .map((name) => ({ kind: 'timer', name }) as RelationshipEvent),
 )
 
 t.test('whatever happens, the invariants hold', async (t) => {
@@ -521,7 +523,7 @@ t.test('whatever happens, the invariants hold', async (t) => {
         maxLength: 60,
       }),
       (story) => {
-        let [state] = attachment()
+        let [state] = relationship()
         let nowMs = 1000
         const orphaned = new Map<string, number>()
         for (const [event, passMs, hasWork] of story) {
