@@ -70,7 +70,7 @@ for (let round = 0; round < ROUNDS; round += 1) {
     managed[way].push(performance.now() - since)
     ready.push(manager.readyMs, worker.readyMs)
     await Promise.all([end(worker), end(manager)])
-    await rm(join(state, '..'), { recursive: true, force: true })
+    await rm(join(state, '..'), { recursive: true, force: true, maxRetries: 5 })
   }
 }
 const figures: readonly (readonly [string, readonly number[], number])[] = [
