@@ -3,6 +3,7 @@
 
 import type { TaskDone } from '../../protocol/index.ts'
 import type { Client } from '../client/client.ts'
+import { isClientError } from '../client/failures.ts'
 import type { TaskRun } from '../client/run.ts'
 import { type Io, type MeshOptions, READER_GONE, Sink, withClient } from './io.ts'
 import { complaintOf, EXIT, exitCodeOf, lossesOf } from './outcome.ts'
@@ -36,7 +37,7 @@ const follow = async (io: Io, client: Client, task: TaskRun): Promise<number> =>
   const interrupts = interruptible(io, task, say)
   const impatience = setTimeout(() => void explainWait(client, task, say), PATIENCE_MS)
   const stopImpatience = () => clearTimeout(impatience)
-  if (io.hasInput) void forward(io, task)
+  if (io.hasInput) void forward(io, task, say)
   const ended = Promise.all([
     pump(task.stdout, stdout, task, stopImpatience),
     pump(task.stderr, stderr, task, stopImpatience),
@@ -82,12 +83,21 @@ const pump = async (
 }
 
 /** Sends piped input on as the program takes it. */
-const forward = async (io: Io, task: TaskRun): Promise<void> => {
+const forward = async (
+  io: Io,
+  task: TaskRun,
+  say: (text: string) => Promise<boolean>,
+): Promise<void> => {
   try {
     for await (const data of io.stdin) if (!(await task.stdin.write(data))) return
     await task.stdin.end()
-  } catch {
-    // The task's end, or a lost mesh: both are told by `done`.
+  } catch (error) {
+    // The mesh's failures, and our own end of reading when the task is over, `done` tells.
+    const cause = io.stdin.errored
+    if (isClientError(error) || cause === null || cause === undefined) return
+    // Half an input must not pass for a whole one, and the program would wait for the rest.
+    await say(`cannot read stdin (${cause.message}); the task is cancelled`)
+    await task.cancel().catch(() => undefined) // a lost mesh: `done` tells
   }
 }
 

@@ -58,6 +58,19 @@ t.test('flags become what the task requires', async (t) => {
   })
 })
 
+t.test(
+  'input that cannot be read to its end cancels the task, and says so',
+  async (t) => {
+    const shell = new Shell()
+    shell.input = 'half of it'
+    shell.inputFault = new Error('EIO: i/o error, read')
+    const { code, stderr } = await shell.call('run', 'cat')
+    t.not(code, 0)
+    t.match(stderr, /cannot read stdin \(EIO: i\/o error, read\); the task is cancelled/)
+    t.equal(shell.manager.row(`${LEDGER}-1`).state, 'aborted')
+  },
+)
+
 t.test('piped input reaches the program', async (t) => {
   const shell = new Shell()
   shell.input = 'line\n'.repeat(30_000)

@@ -49,6 +49,8 @@ export class Shell {
   stderr = new Screen()
   /** Undefined: stdin is a terminal or closed. */
   input: string | undefined
+  /** Reading stdin fails with it, after `input`. */
+  inputFault: Error | undefined
   #interrupt: ((signal: 'SIGINT' | 'SIGTERM') => void) | undefined
   connect: () => Promise<Client> = async () => this.manager.client()
 
@@ -58,7 +60,12 @@ export class Shell {
 
   async call(...argv: string[]): Promise<Called> {
     const stdin = new PassThrough()
-    if (this.input !== undefined) stdin.end(this.input)
+    if (this.inputFault !== undefined) {
+      const fault = this.inputFault
+      stdin.write(this.input ?? '')
+      stdin.once('data', () => setImmediate(() => stdin.destroy(fault)))
+      stdin.pause()
+    } else if (this.input !== undefined) stdin.end(this.input)
     const io: Io = {
       stdin,
       stdout: this.stdout satisfies OutStream,
