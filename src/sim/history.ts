@@ -15,6 +15,12 @@ export interface Life {
   readonly boot: string
 }
 
+/** A task under one number. */
+export interface TaskAttempt {
+  readonly taskId: TaskId
+  readonly attempt: number
+}
+
 /** What the user is shown of a task, at the end or before. */
 export interface Shown {
   readonly taskId: TaskId
@@ -28,6 +34,14 @@ export type HistoryEvent =
   | ({ readonly kind: 'booted'; readonly atMs: number } & Life)
   /** Crashed, was killed, or ended in good order: nothing of it runs from here on. */
   | ({ readonly kind: 'ended-life'; readonly atMs: number } & Life)
+  /** What a worker found on its disk when it booted: accepted by an earlier life, not started. */
+  | ({
+      readonly kind: 'carried'
+      readonly atMs: number
+      readonly tasks: readonly TaskAttempt[]
+    } & Life)
+  /** A ledger is gone for good (a memory ledger whose manager died), and its tasks with it. */
+  | { readonly kind: 'ledger-lost'; readonly atMs: number; readonly ledgerId: LedgerId }
   // ---- what a client was told
   /** TasksSubmitted reached the client: these tasks are the mesh's responsibility. */
   | {
@@ -90,7 +104,8 @@ export type HistoryEvent =
       readonly kind: 'exited'
       readonly atMs: number
       readonly run: number
-      readonly how: 'exit' | 'signal' | 'spawn-error'
+      /** launcher-lost: what held the process died with it. */
+      readonly how: 'exit' | 'signal' | 'spawn-error' | 'launcher-lost'
       readonly exitCode?: number
     } & Life)
   // ---- requests
@@ -101,6 +116,8 @@ export type HistoryEvent =
       readonly ask: number
       readonly exchange: Kind
       readonly to: string
+      /** The tasks that it concerns: of TaskCompleted, TaskError, TasksAbord, TasksExecute. */
+      readonly tasks?: readonly TaskAttempt[]
     } & Life)
   /** The asker's promise was settled: by an answer of this kind, or by a local failure. */
   | ({
@@ -109,6 +126,8 @@ export type HistoryEvent =
       readonly ask: number
       readonly answer?: string
       readonly failure?: string
+      /** Of a ManagerAnswer that accepts: for how long, from when it was asked. */
+      readonly leaseMs?: number
     } & Life)
   /** The asked node's handler answered; the answer may never arrive. */
   | ({
@@ -117,7 +136,7 @@ export type HistoryEvent =
       readonly ask: number
       readonly answer: string
       /** For the tasks that it concerns: an Ack of TasksAbord, NotMine, … */
-      readonly tasks?: readonly { readonly taskId: TaskId; readonly attempt: number }[]
+      readonly tasks?: readonly TaskAttempt[]
     } & Life)
   // ---- streams
   /** A client read output of a task; `text` is what it got, as bytes in Latin-1. */
@@ -134,7 +153,7 @@ export type HistoryEvent =
       readonly lost: number
       readonly isEof: boolean
     }
-  /** What the program of a run wrote in all, as it was written. */
+  /** What the program of a run wrote; what it wrote before stands in earlier events. */
   | {
       readonly kind: 'wrote'
       readonly atMs: number
