@@ -166,12 +166,13 @@ export type HistoryEvent =
   | { readonly kind: 'fault'; readonly atMs: number; readonly what: string }
   /** Everything is healed; from here on all must come to rest. */
   | { readonly kind: 'healed'; readonly atMs: number }
-  /** The end: who still runs what. */
+  /** The end: which runs go on, which acknowledged tasks are open, which asks are overdue. */
   | {
       readonly kind: 'rested'
       readonly atMs: number
       readonly running: readonly number[]
       readonly open: readonly TaskId[]
+      /** Unsettled though their time is over; a long poll that may still wait is none. */
       readonly asks: readonly number[]
     }
 
