@@ -53,6 +53,8 @@ export type Entry =
     }
   | { readonly kind: 'finished'; readonly task: Assignment; readonly outcome: Outcome }
 
+export type EntryOf<K extends Entry['kind']> = Entry & { readonly kind: K }
+
 /** How a run ended, as the role saw it. */
 export interface Ended {
   readonly exitCode?: number
@@ -96,6 +98,8 @@ export type TaskEvent =
   | { readonly kind: 'drain' }
   /** What still runs is ended. */
   | { readonly kind: 'end-all'; readonly nowMs: number }
+
+export type EventOf<K extends TaskEvent['kind']> = TaskEvent & { readonly kind: K }
 
 interface Of<K extends string> {
   readonly kind: K
@@ -162,6 +166,9 @@ export type TaskEffect =
     }
   /** Accepted, not started, and never will be. */
   | { readonly kind: 'dropped'; readonly taskId: TaskId }
+
+/** No effect at all. */
+export const none: readonly TaskEffect[] = []
 
 /** The ledger of a task, by its id. */
 export const ledgerOf = (taskId: TaskId): LedgerId => taskId.slice(0, 10)
