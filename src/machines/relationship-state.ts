@@ -1,5 +1,5 @@
 // Relationship state: the states, events and effects of the worker's side of a relationship
-// (relationship.ts). Types only.
+// (relationship.ts), and the small readings and moves that its parts share.
 
 import type { BootId, LedgerId, NodeId, Rel, TaskAttempt } from '../../protocol/index.ts'
 
@@ -128,3 +128,43 @@ export interface Facts {
   readonly fraction: number
   readonly hasWork: (ledgerId: LedgerId) => boolean
 }
+
+/** What an event makes of the state, and what is to be done. */
+export type Step = readonly [Relationship, readonly RelationshipEffect[]]
+
+/** No effect at all. */
+export const none: readonly RelationshipEffect[] = []
+
+export const detached: Phase = { kind: 'detached' }
+
+/** What the last accepted relationship left, whatever came of it. */
+export const bondOf = (phase: Phase): Bond | undefined =>
+  phase.kind === 'managed' || phase.kind === 'requesting' || phase.kind === 'suspect'
+    ? phase.bond
+    : undefined
+
+/** A manager that we were managed by is out of reach: its work is kept. */
+export const suspectOf = (phase: Phase & { kind: 'managed' }): Phase => ({
+  kind: 'suspect',
+  owner: phase.manager.ledgerId,
+  bond: phase.bond,
+})
+
+/** A manager whose socket is no good any more is not asked. */
+export const without = (state: Relationship, manager: Manager): Relationship => ({
+  ...state,
+  candidates: state.candidates.filter((one) => one.connection !== manager.connection),
+})
+
+/** Ends a manager's socket, and asks for another one. */
+export const cut = ({ nodeId }: Manager, why: string): readonly RelationshipEffect[] => [
+  { kind: 'terminate', nodeId, why },
+  { kind: 'redial', nodeId },
+]
+
+export const byeTo = (to: Manager, rel: Rel, reason: string): RelationshipEffect => ({
+  kind: 'bye',
+  to,
+  rel,
+  reason,
+})
