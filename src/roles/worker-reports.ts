@@ -1,0 +1,69 @@
+// Worker reports: tells the manager that a task was started. Told once; again only if the
+// manager could not take it and the task still runs. Outcomes go by worker-delivery.ts.
+
+import type { AnswerOf, Rel, TaskId } from '../../protocol/index.ts'
+import type { Entry, TaskEffect } from '../machines/worker-task.ts'
+import { ledgerOf } from '../machines/worker-task.ts'
+import type { Log, Mesh } from '../ports.ts'
+import type { WorkerLink } from './worker-link.ts'
+import type { WorkerTimers } from './worker-timers.ts'
+
+export interface ReportsPorts {
+  readonly mesh: Mesh
+  readonly log: Log
+  readonly link: WorkerLink
+  readonly timers: WorkerTimers
+  readonly entry: (taskId: TaskId) => Entry | undefined
+  readonly isClosed: () => boolean
+}
+
+type Started = TaskEffect & { readonly kind: 'report-started' }
+
+/** How long an answer is waited for. */
+const ANSWER_MS = 10_000
+const AGAIN_MS = 1000
+
+export class WorkerReports {
+  readonly #ports: ReportsPorts
+
+  constructor(ports: ReportsPorts) {
+    this.#ports = ports
+  }
+
+  started(report: Started): void {
+    const { taskId, attempt, atMs, pid } = report
+    const target = this.#ports.link.target(ledgerOf(taskId))
+    if (target === undefined) return // the inventory will tell
+    const { nodeId, rel } = target
+    const head = { rel, task_id: taskId, attempt, at_ms: atMs }
+    const body = pid === undefined ? head : { ...head, pid }
+    this.#ports.mesh.ask(nodeId, 'TaskStarted', body, ANSWER_MS, (outcome) =>
+      this.#answered(report, rel, outcome._tag === 'Right' ? outcome.right : undefined),
+    )
+  }
+
+  #answered(
+    report: Started,
+    rel: Rel,
+    answer: AnswerOf<'TaskStarted'> | undefined,
+  ): void {
+    const { link, log, isClosed } = this.#ports
+    if (answer?.kind === 'Ack' || isClosed()) return
+    if (answer?.kind === 'NotMine') {
+      link.dispatch({ kind: 'not-mine', rel })
+      return
+    }
+    if (answer?.kind === 'Error' && answer.body.code === 'malformed') {
+      log.error('started-malformed', { task: report.taskId })
+      return
+    }
+    this.#ports.timers.after(AGAIN_MS, () => this.#again(report))
+  }
+
+  #again(report: Started): void {
+    const entry = this.#ports.entry(report.taskId)
+    if (entry?.kind === 'running' && entry.task.attempt === report.attempt) {
+      this.started(report)
+    }
+  }
+}
