@@ -2,32 +2,50 @@
 //
 // A limit is part of the codec, so a handler never meets a value that is too long or
 // too large. Nothing here is branded: a TaskId is a string that has been checked once,
-// at the edge. No Node module is used; bytes are Uint8Array.
+// at the edge. No Node module is used; bytes are Uint8Array. Each scalar says its rule twice:
+// as a predicate, and as JSON Schema for other languages. A test holds one to the other.
 
 import * as E from 'fp-ts/lib/Either.js'
 import * as t from 'io-ts'
 
-const refined = <A>(name: string, is: (value: unknown) => value is A): t.Type<A> =>
-  new t.Type<A>(
-    name,
-    is,
-    (value, context) => (is(value) ? E.right(value) : t.failure(value, context)),
-    t.identity,
+/** Keywords of JSON Schema 2020-12. */
+export type Schema = Readonly<Record<string, unknown>>
+
+/** What carries its own rule as JSON Schema. */
+export interface WithSchema {
+  readonly schema: Schema
+}
+
+const refined = <A>(
+  name: string,
+  schema: Schema,
+  is: (value: unknown) => value is A,
+): t.Type<A> & WithSchema =>
+  Object.assign(
+    new t.Type<A>(
+      name,
+      is,
+      (value, context) => (is(value) ? E.right(value) : t.failure(value, context)),
+      t.identity,
+    ),
+    { schema },
   )
 
 /** An integer from 0 to 2^53 - 1. */
 export const Uint = refined(
   'Uint',
+  { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER },
   (value): value is number => Number.isSafeInteger(value) && (value as number) >= 0,
 )
 
 /** A whole number of milliseconds, 0 to 2^53 - 1: a span, or Unix time by the sender's clock. */
-export const Milliseconds = refined('Milliseconds', Uint.is)
+export const Milliseconds = refined('Milliseconds', Uint.schema, Uint.is)
 
 /** Text of at most `max` UTF-16 units. */
 export const Text = (max: number): t.Type<string> =>
   refined(
     `Text(${max})`,
+    { type: 'string', maxLength: max },
     (value): value is string => typeof value === 'string' && value.length <= max,
   )
 
@@ -35,6 +53,7 @@ export const Text = (max: number): t.Type<string> =>
 export const Pattern = (name: string, max: number, pattern: RegExp): t.Type<string> =>
   refined(
     name,
+    { type: 'string', maxLength: max, pattern: pattern.source },
     (value): value is string =>
       typeof value === 'string' && value.length <= max && pattern.test(value),
   )
@@ -42,6 +61,13 @@ export const Pattern = (name: string, max: number, pattern: RegExp): t.Type<stri
 /** A key of a map with free keys: what the scan of a frame lets pass, and not empty. */
 export const isMapKey = (key: string): boolean =>
   key !== '' && key !== '__proto__' && utf8Bytes(key) <= 255
+
+/** The rule of map keys as JSON Schema, but for the count of bytes, which it cannot say. */
+export const MAP_KEY: Schema = {
+  minLength: 1,
+  maxLength: 255,
+  not: { const: '__proto__' },
+}
 
 /** Length in UTF-8; a lone half of a pair counts as the three bytes that replace it. */
 const utf8Bytes = (text: string): number => {
@@ -57,13 +83,28 @@ const utf8Bytes = (text: string): number => {
 export const Bytes = (max: number): t.Type<Uint8Array> =>
   refined(
     `Bytes(${max})`,
+    // JSON has no bytes: there, and only there, they are written in base64.
+    {
+      type: 'string',
+      contentEncoding: 'base64',
+      maxLength: Math.ceil(max / 3) * 4,
+      'x-msgpack': 'bin',
+      'x-maxBytes': max,
+    },
     (value): value is Uint8Array =>
       value instanceof Uint8Array && value.byteLength <= max,
   )
 
 /** A list of at most `max` items. */
 export const List = <C extends t.Mixed>(item: C, max: number) =>
-  t.refinement(t.array(item), (list) => list.length <= max, `List(${item.name}, ${max})`)
+  Object.assign(
+    t.refinement(
+      t.array(item),
+      (list) => list.length <= max,
+      `List(${item.name}, ${max})`,
+    ),
+    { schema: { maxItems: max } },
+  )
 
 /** One of the given words, which it carries for documents and generators. */
 export const Word = <W extends string>(
@@ -71,7 +112,9 @@ export const Word = <W extends string>(
   words: readonly [W, ...W[]],
 ): t.Type<W> & { readonly words: readonly W[] } =>
   Object.assign(
-    refined(name, (value): value is W => (words as readonly unknown[]).includes(value)),
+    refined(name, { enum: words }, (value): value is W =>
+      (words as readonly unknown[]).includes(value),
+    ),
     { words },
   )
 
@@ -83,7 +126,10 @@ export const OpenWord = <W extends string>(
   name: string,
   words: readonly [W, ...W[]],
   otherwise: W,
-): t.Type<W> & { readonly known: t.Type<W>; readonly otherwise: W } => {
+): t.Type<W> & {
+  readonly known: t.Type<W> & { readonly words: readonly W[] }
+  readonly otherwise: W
+} => {
   const known = Word(name, words)
   const codec = new t.Type<W>(
     name,
@@ -135,6 +181,7 @@ export type TaskId = t.TypeOf<typeof TaskId>
 /** How often a task was handed out, from 1. */
 export const Attempt = refined(
   'Attempt',
+  { ...Uint.schema, minimum: 1 },
   (value): value is number => Uint.is(value) && value >= 1,
 )
 
@@ -145,5 +192,6 @@ export type Rel = t.TypeOf<typeof Rel>
 /** An operating-system process id. */
 export const Pid = refined(
   'Pid',
+  { ...Uint.schema, minimum: 1 },
   (value): value is number => Uint.is(value) && value >= 1,
 )

@@ -48,7 +48,7 @@ const exchangeText = (kind: string, row: Exchange): string => {
 }
 
 /** Codecs that are written out once and then named. */
-const shapes = new Map<t.Mixed, string>([
+export const shapes: ReadonlyMap<t.Mixed, string> = new Map<t.Mixed, string>([
   ...Object.entries(task).flatMap(([name, value]) =>
     typeof value === 'object' && 'decode' in value ? [[value, name] as const] : [],
   ),

@@ -12,6 +12,7 @@ import {
   HostName,
   isMapKey,
   List,
+  MAP_KEY,
   Milliseconds,
   Pattern,
   TaskId,
@@ -38,31 +39,30 @@ export const JobAddress = Pattern('JobAddress', 4096, /^[a-z][a-z0-9+-]*:/)
 export const OutputPolicy = Word('OutputPolicy', ['none', 'capture', 'stream'])
 export type OutputPolicy = t.TypeOf<typeof OutputPolicy>
 
-/** At most `max` keys, each one that a frame may carry. */
-const hasGoodKeys = (map: object, max: number): boolean => {
-  const names = Object.keys(map)
-  return names.length <= max && names.every(isMapKey)
+/** A map of at most `max` keys, each one that a frame may carry, and matching `names`. */
+const FreeMap = <C extends t.Mixed>(
+  name: string,
+  value: C,
+  max: number,
+  names?: RegExp,
+) => {
+  const isName = (key: string) => isMapKey(key) && names?.test(key) !== false
+  const hasGoodNames = (map: object) => {
+    const keys = Object.keys(map)
+    return keys.length <= max && keys.every(isName)
+  }
+  const pattern = names && { pattern: names.source }
+  return Object.assign(t.refinement(t.record(t.string, value), hasGoodNames, name), {
+    schema: { maxProperties: max, propertyNames: { ...MAP_KEY, ...pattern } },
+  })
 }
 
 /** Environment variables: at most 1,024, names without `=`. */
-export const Environment = t.refinement(
-  t.record(t.string, Text(128 * 1024)),
-  (map) =>
-    hasGoodKeys(map, 1024) && Object.keys(map).every((name) => /^[^=\0]+$/.test(name)),
-  'Environment',
-)
+export const Environment = FreeMap('Environment', Text(128 * 1024), 1024, /^[^=\0]+$/)
 
 /** Names of resources or labels with their values. */
-const Labels = t.refinement(
-  t.record(t.string, Text(255)),
-  (map) => hasGoodKeys(map, 64),
-  'Labels',
-)
-const Resources = t.refinement(
-  t.record(t.string, Uint),
-  (map) => hasGoodKeys(map, 64),
-  'Resources',
-)
+const Labels = FreeMap('Labels', Text(255), 64)
+const Resources = FreeMap('Resources', Uint, 64)
 
 /** What a task needs of its worker: cores (default 1), memory in bytes, own resources, labels, a host. */
 export const Requires = fields(

@@ -6,6 +6,7 @@ import { pack } from 'msgpackr'
 import t from 'tap'
 import { fromBytes, toBytes } from '../../protocol/index.ts'
 import { REFUSED, SCAN_LIMITS, scan } from '../../protocol/scan.ts'
+import { refusedFrames } from '../support/refused-frames.ts'
 
 const of = (...parts: (number | readonly number[] | Uint8Array)[]): Uint8Array =>
   Uint8Array.from(
@@ -84,6 +85,10 @@ t.test('bytes that are a frame, and bytes that are not', async (t) => {
     t.equal(scan(bytes) !== REFUSED, isFrame, name)
     t.equal(E.isRight(fromBytes(bytes)), isFrame, name)
   }
+})
+
+t.test('each published refused frame is refused', async (t) => {
+  for (const { why, bytes } of refusedFrames) t.ok(E.isLeft(fromBytes(bytes)), why)
 })
 
 t.test('200,000 nodes are the most', async (t) => {
