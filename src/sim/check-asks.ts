@@ -1,0 +1,136 @@
+// Requests: each is settled once at its asker, answered at most once where it was sent, by
+// an answer of its row in the table of exchanges. What they say of leases, aborts and
+// outcomes goes into the book.
+
+import type { Kind } from '../../protocol/index.ts'
+import { kinds, rowOf } from '../../protocol/index.ts'
+import { type Book, type EventOf, raise } from './book.ts'
+import type { Report } from './rules.ts'
+
+interface AskBook {
+  readonly asked: EventOf<'asked'>
+  settled: EventOf<'settled'> | undefined
+  answered: EventOf<'answered'> | undefined
+}
+
+const allowed: ReadonlyMap<Kind, ReadonlySet<string>> = new Map(
+  kinds.map((kind) => [kind, new Set([...Object.keys(rowOf(kind).answers), 'Error'])]),
+)
+
+/** How an ask may fail between nodes that keep the protocol. */
+const failures: ReadonlySet<string> = new Set(['timeout', 'disconnected', 'unreachable'])
+
+export class AskRules {
+  readonly #book: Book
+  readonly #report: Report
+  readonly #asks = new Map<number, AskBook>()
+  /** Not settled yet. */
+  readonly #open = new Set<AskBook>()
+
+  constructor(book: Book, report: Report) {
+    this.#book = book
+    this.#report = report
+  }
+
+  asked(event: EventOf<'asked'>): void {
+    const ask = { asked: event, settled: undefined, answered: undefined }
+    this.#asks.set(event.ask, ask)
+    this.#open.add(ask)
+    if (event.exchange !== 'TaskCompleted' && event.exchange !== 'TaskError') return
+    const { reported } = this.#book.life(event)
+    for (const one of event.tasks ?? []) raise(reported, one)
+  }
+
+  settled(event: EventOf<'settled'>): void {
+    const ask = this.#asks.get(event.ask)
+    const { answer, failure } = event
+    if (ask === undefined || ask.settled !== undefined) {
+      const why = ask === undefined ? 'was never asked' : 'was settled before'
+      const says = `request ${event.ask} was settled at ${event.node}, it ${why}`
+      this.#report('one-settlement', says, ...(ask?.settled ? [ask.settled] : []), event)
+      return
+    }
+    ask.settled = event
+    this.#open.delete(ask)
+    if ((answer === undefined) === (failure === undefined)) {
+      const says = `request ${event.ask} was settled by ${answer ?? 'neither answer'} and ${failure ?? 'nor failure'}`
+      this.#report('one-settlement', says, ask.asked, event)
+      return
+    }
+    if (failure !== undefined && !failures.has(failure))
+      this.#notAllowed(ask, `failed by ${failure}`, event)
+    if (answer !== undefined) this.#arrived(ask, answer, event)
+  }
+
+  #arrived(ask: AskBook, answer: string, event: EventOf<'settled'>): void {
+    if (!isAllowed(ask, answer)) this.#notAllowed(ask, `got ${answer}`, event)
+    // An Error may come from before the handler: it was busy, or late, or unknown there.
+    const { exchange } = ask.asked
+    if (answer !== 'Error' && ask.answered?.answer !== answer) {
+      const given = ask.answered === undefined ? 'nothing' : ask.answered.answer
+      const says = `${exchange} ${event.ask} got ${answer}, ${ask.asked.to} had answered ${given}`
+      this.#report('answer-given', says, ask.asked, event)
+    }
+    this.#grant(ask, answer, event)
+  }
+
+  /** A worker's lease counts from when it asked. */
+  #grant(ask: AskBook, answer: string, event: EventOf<'settled'>): void {
+    const life = this.#book.life(event)
+    if (event.leaseMs !== undefined) {
+      this.#book.hasLeases = true
+      life.leaseMs = event.leaseMs
+      life.leaseUntilMs = ask.asked.atMs + event.leaseMs
+    } else if (answer === 'ManagerPong' && life.leaseUntilMs !== undefined) {
+      life.leaseUntilMs = Math.max(life.leaseUntilMs, ask.asked.atMs + life.leaseMs)
+    }
+  }
+
+  answered(event: EventOf<'answered'>): void {
+    const ask = this.#asks.get(event.ask)
+    if (ask === undefined || ask.answered !== undefined || ask.asked.to !== event.node) {
+      const why =
+        ask === undefined
+          ? 'was never asked'
+          : ask.answered === undefined
+            ? `was sent to ${ask.asked.to}`
+            : 'was answered before'
+      const says = `request ${event.ask} was answered by ${event.node}, it ${why}`
+      this.#report('one-answer', says, ...(ask ? [ask.asked] : []), event)
+      return
+    }
+    ask.answered = event
+    if (!isAllowed(ask, event.answer)) this.#notAllowed(ask, `got ${event.answer}`, event)
+    this.#note(ask, event)
+  }
+
+  #note({ asked }: AskBook, event: EventOf<'answered'>): void {
+    if (asked.exchange === 'ManagerRequest') {
+      const life = this.#book.life(asked)
+      life.reconciledAt = this.#book.at
+      life.reconciledAtMs = event.atMs
+    }
+    if (asked.exchange !== 'TasksAbord' || event.answer !== 'Ack') return
+    const { aborted } = this.#book.life(event)
+    for (const one of event.tasks ?? asked.tasks ?? []) raise(aborted, one)
+  }
+
+  #notAllowed(
+    { asked }: AskBook,
+    what: string,
+    event: EventOf<'settled' | 'answered'>,
+  ): void {
+    const says = `${asked.exchange} ${asked.ask} of ${asked.node} ${what}`
+    this.#report('answer-allowed', says, asked, event)
+  }
+
+  /** Asks that were never settled though their asker lives. */
+  unsettled(): readonly EventOf<'asked'>[] {
+    return [...this.#open]
+      .map(({ asked }) => asked)
+      .filter((asked) => this.#book.life(asked).ended === undefined)
+  }
+}
+
+const isAllowed = ({ asked }: AskBook, answer: string): boolean =>
+  allowed.get(asked.exchange)?.has(answer) === true

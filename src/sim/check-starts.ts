@@ -1,0 +1,156 @@
+// Programs at workers: every start was assigned, none happens twice, none after its worker
+// was told or knows that it must not, none goes on after the outcome of its task.
+
+import type { Assigned, Book, EventOf, LifeBook, RunBook, TaskBook } from './book.ts'
+import { raise } from './book.ts'
+import type { CheckOptions, Report } from './rules.ts'
+
+type Started = EventOf<'started'>
+
+export class StartRules {
+  readonly #book: Book
+  readonly #report: Report
+  readonly #options: CheckOptions
+
+  constructor(book: Book, report: Report, options: CheckOptions) {
+    this.#book = book
+    this.#report = report
+    this.#options = options
+  }
+
+  started(event: Started): void {
+    const task = this.#book.task(event.taskId)
+    const life = this.#book.life(event)
+    this.#alive(life, event)
+    this.#once(task, life, event)
+    this.#allowed(life, event)
+    if (this.#options.order !== 'own') {
+      this.#assigned(task, life, event)
+      this.#current(task, life, event)
+      this.#open(task, event)
+    }
+    const run: RunBook = {
+      started: event,
+      life,
+      exited: undefined,
+      wrote: { 1: '', 2: '' },
+    }
+    task.runs.push(run)
+    this.#book.runs.set(event.run, run)
+    raise(life.startedUpTo, event)
+  }
+
+  #alive(life: LifeBook, event: Started): void {
+    if (life.booted !== undefined && life.ended === undefined) return
+    const why = life.ended === undefined ? 'has not begun' : 'is over'
+    const says = `${said(event)} in a life of ${life.node} that ${why}`
+    this.#report('start-alive', says, ...(life.ended ? [life.ended] : []), event)
+  }
+
+  #once(task: TaskBook, life: LifeBook, event: Started): void {
+    for (const { started } of task.runs) {
+      if (started.attempt === event.attempt)
+        this.#report('start-once', `${said(event)} a second time`, started, event)
+    }
+    const highest = life.startedUpTo.get(task.id) ?? 0
+    if (highest > event.attempt) {
+      const says = `${said(event)} where attempt ${highest} had been started`
+      this.#report('start-once', says, event)
+    }
+  }
+
+  /** By what the worker itself had said and knew. */
+  #allowed(life: LifeBook, event: Started): void {
+    const reported = life.reported.get(event.taskId) ?? 0
+    if (reported >= event.attempt) {
+      const says = `${said(event)}, ${life.node} had reported how attempt ${reported} ended`
+      this.#report('no-start-after-report', says, event)
+    }
+    const aborted = life.aborted.get(event.taskId) ?? 0
+    if (aborted >= event.attempt) {
+      const says = `${said(event)}, ${life.node} had acknowledged the abort of attempt ${aborted}`
+      this.#report('no-start-after-abort', says, event)
+    }
+    if (!this.#book.hasLeases) return
+    const { drift = 0, startMs = 0 } = this.#options
+    const { leaseUntilMs, leaseMs } = life
+    const untilMs = leaseUntilMs && leaseUntilMs + leaseMs * drift + startMs
+    if (untilMs !== undefined && event.atMs <= untilMs) return
+    const why =
+      untilMs === undefined ? 'without a lease' : `its lease ended at ${untilMs}`
+    this.#report(
+      'no-start-without-lease',
+      `${said(event)} at ${event.atMs}, ${why}`,
+      event,
+    )
+  }
+
+  /** The newest record of that attempt gave it to that life, or to an earlier one of the node. */
+  #assigned(task: TaskBook, life: LifeBook, event: Started): void {
+    const last = task.assigned.findLast(({ attempt }) => attempt === event.attempt)
+    if (last !== undefined && isOf(last, life)) return
+    const says =
+      last === undefined
+        ? `${said(event)}, which was never assigned`
+        : `${said(event)}, it was assigned to ${last.worker}, boot ${last.workerBoot}`
+    this.#report('start-assigned', says, ...(last ? [last] : []), event)
+  }
+
+  #current(task: TaskBook, life: LifeBook, event: Started): void {
+    const raised = task.requeued.at(-1)
+    if (raised === undefined || raised.attempt <= event.attempt) return
+    if (life.reconciledAt > task.raisedAt) return // its manager knew of it, and adopts it
+    const says = `${said(event)}, it had been requeued as attempt ${raised.attempt}`
+    this.#report('no-start-after-requeue', says, raised, event)
+  }
+
+  #open(task: TaskBook, event: Started): void {
+    const { abortMs } = this.#options
+    const sinceMs = this.#book.quietSinceMs(task)
+    if (task.closed === undefined || sinceMs === undefined) return
+    if (abortMs === undefined || event.atMs <= sinceMs + abortMs) return
+    const says = `${said(event)} at ${event.atMs}, all was healed and it closed at ${sinceMs}`
+    this.#report('no-start-after-outcome', says, task.closed, event)
+  }
+
+  exited(event: EventOf<'exited'>): void {
+    const run = this.#book.runs.get(event.run)
+    if (run === undefined) return // it could not be started
+    run.exited = event
+    if (this.#options.order === 'own') return
+    const task = this.#book.task(run.started.taskId)
+    const { abortMs } = this.#options
+    const sinceMs = this.#book.quietSinceMs(task)
+    if (task.closed === undefined || sinceMs === undefined) return
+    if (abortMs === undefined || event.atMs <= sinceMs + abortMs) return
+    const says = `${said(run.started)} ran until ${event.atMs}, all was healed and it closed at ${sinceMs}`
+    this.#report('no-run-after-outcome', says, task.closed, event)
+  }
+
+  /** Where the order between nodes is not known: is there any record at all? */
+  finish(): void {
+    if (this.#options.order !== 'own') return
+    for (const task of this.#book.tasks.values()) {
+      if (this.#book.isForgiven(task.id)) continue
+      for (const { started, life } of task.runs) {
+        const isAssigned = task.assigned.some(
+          (one) => one.attempt === started.attempt && isOf(one, life),
+        )
+        if (isAssigned) continue
+        const says = `${said(started)}, which was never assigned to it`
+        this.#report('start-assigned', says, ...task.assigned, started)
+      }
+    }
+  }
+}
+
+const said = ({ taskId, attempt, node }: Started): string =>
+  `attempt ${attempt} of task ${taskId} was started at ${node}`
+
+/** Was that hand-out for this life, or left on the disk by the life it was for? */
+const isOf = (
+  { worker, workerBoot, taskId, attempt }: Assigned,
+  life: LifeBook,
+): boolean =>
+  worker === life.node &&
+  (workerBoot === life.boot || life.carried.get(taskId) === attempt)

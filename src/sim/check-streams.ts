@@ -1,0 +1,84 @@
+// Output: what a reader gets of one attempt is a gapless prefix of what one run of it wrote.
+//
+// Which run an attempt's output came from is not told: a copy that was adopted is read
+// under its new number. So of all runs started under that number or an earlier one, one
+// must fit everything that was read.
+
+import type { Book, EventOf, RunBook } from './book.ts'
+import type { Report } from './rules.ts'
+
+type Read = EventOf<'read'>
+
+interface Reading {
+  readonly first: Read
+  last: Read
+  readonly reads: Read[]
+  /** Bytes that came, and where the next must begin at the soonest. */
+  received: number
+  endsAt: number
+}
+
+export class StreamRules {
+  readonly #book: Book
+  readonly #report: Report
+  readonly #readings = new Map<string, Reading>()
+
+  constructor(book: Book, report: Report) {
+    this.#book = book
+    this.#report = report
+  }
+
+  wrote({ run, fd, text }: EventOf<'wrote'>): void {
+    const book = this.#book.runs.get(run)
+    if (book !== undefined) book.wrote[fd] += text
+  }
+
+  read(event: Read): void {
+    const { client, taskId, attempt, fd, offset, text } = event
+    const key = `${client} ${taskId} ${attempt} ${fd}`
+    let reading = this.#readings.get(key)
+    if (reading === undefined) {
+      reading = { first: event, last: event, reads: [], received: 0, endsAt: 0 }
+      this.#readings.set(key, reading)
+    } else if (reading.last.isEof && text.length > 0) {
+      const says = `${where(event)} went on at ${offset} after its end`
+      this.#report('stream-in-order', says, reading.last, event)
+    }
+    this.#inOrder(reading, event)
+    reading.reads.push(event)
+    reading.last = event
+    reading.received += text.length
+    reading.endsAt = Math.max(reading.endsAt, offset + text.length)
+  }
+
+  #inOrder({ last, endsAt, received }: Reading, event: Read): void {
+    const { offset, lost } = event
+    if (offset < endsAt) {
+      const says = `${where(event)} came again from ${offset}, it was read up to ${endsAt}`
+      this.#report('stream-in-order', says, last, event)
+    } else if (offset - received > lost) {
+      const says = `${where(event)} misses ${offset - received} bytes before ${offset}, ${lost} were lost`
+      this.#report('stream-in-order', says, last, event)
+    }
+  }
+
+  finish(): void {
+    for (const { reads, first, last } of this.#readings.values()) {
+      const runs = this.#book
+        .task(first.taskId)
+        .runs.filter(({ started }) => started.attempt <= first.attempt)
+      if (runs.some((run) => reads.every((read) => fits(read, run)))) continue
+      const says = `${where(last)} is not what any run of it wrote`
+      this.#report('stream-true', says, ...reads)
+    }
+  }
+}
+
+const where = ({ taskId, attempt, fd, client }: Read): string =>
+  `descriptor ${fd} of task ${taskId}, attempt ${attempt}, as ${client} reads it,`
+
+const fits = ({ fd, offset, text, isEof }: Read, { wrote }: RunBook): boolean => {
+  const all = wrote[fd]
+  if (isEof && offset + text.length !== all.length) return false
+  return all.startsWith(text, offset)
+}
