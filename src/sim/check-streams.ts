@@ -40,9 +40,6 @@ export class StreamRules {
     if (reading === undefined) {
       reading = { first: event, last: event, reads: [], received: 0, endsAt: 0 }
       this.#readings.set(key, reading)
-    } else if (reading.last.isEof && text.length > 0) {
-      const says = `${where(event)} went on at ${offset} after its end`
-      this.#report('stream-in-order', says, reading.last, event)
     }
     this.#inOrder(reading, event)
     reading.reads.push(event)

@@ -311,7 +311,7 @@ const bad: readonly Bad[] = [
   ],
   [
     'bytes after the end',
-    'stream-in-order',
+    'stream-true',
     story()
       .assigned(one)
       .starts(one)
