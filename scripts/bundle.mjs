@@ -1,12 +1,11 @@
 // Bundles the command line into one file (imports of many small files cost more than
-// all of the rest of its start), and the launcher, which runs beside it.
+// all of the rest of its start), and the launcher, which runs beside it; and the protocol
+// library for pages that have no bundler of their own.
 
 import { existsSync } from 'node:fs'
 import { chmod, rm } from 'node:fs/promises'
 import { build } from 'esbuild'
 
-// Chunks are named by their content: those of earlier builds would stay for ever.
-await rm('dist/chunks', { recursive: true, force: true })
 const entries = { manyhands: 'src/cli.ts', launcher: 'src/runner/launcher.ts' }
 // Chunks are named by their content: those of an older build would be published too.
 await rm('dist/chunks', { recursive: true, force: true })
@@ -41,3 +40,27 @@ await build({
   logLevel: 'warning',
 })
 if (existsSync('dist/manyhands.js')) await chmod('dist/manyhands.js', 0o755)
+
+// Everything inside: what needs Node would fail the build here, not in somebody's page.
+const forBrowsers = {
+  bundle: true,
+  platform: 'browser',
+  target: 'es2022',
+  format: 'esm',
+  sourcemap: true,
+  legalComments: 'none',
+  alias: { 'fp-ts/lib': 'fp-ts/es6' },
+  logLevel: 'warning',
+}
+await build({
+  ...forBrowsers,
+  entryPoints: ['protocol/index.ts'],
+  outfile: 'dist/protocol/browser.js',
+  minify: true,
+})
+await build({
+  ...forBrowsers,
+  entryPoints: ['examples/04-browser/page/worker.ts'],
+  outfile: 'dist/examples/04-browser/worker.js',
+  external: ['manyhands/protocol'],
+})
