@@ -75,6 +75,8 @@ export interface Mesh {
   terminate(nodeId: NodeId, why: string): void
   /** Dials a lost peer again now instead of after its back-off. */
   redial(nodeId: NodeId): void
+  /** Dials an address (Peer.address) once; if it comes to a connection, the role hears `peerConnected`. */
+  dial(address: string): void
   /** Is a connection to that port refused (nobody listens)? Told once, never inside the call. */
   isRefused(host: string, port: number, settle: (isRefused: boolean) => void): void
 }

@@ -31,6 +31,8 @@ export interface Assigned {
   readonly nodeId: string
   readonly bootId: string
   readonly hostName: string
+  /** Where the node listens, to be dialled after a restart; it may only dial itself. */
+  readonly address?: string
   readonly atMs: number
 }
 

@@ -113,7 +113,7 @@ export class TaskCore {
     worker.tasks.add(task)
     occupy(worker, task.need, 1)
     const { seq, attempt } = task
-    const { nodeId, bootId, hostName } = worker
+    const { nodeId, bootId, hostName, address } = worker
     const change: Change = {
       kind: 'assigned',
       seq,
@@ -121,6 +121,7 @@ export class TaskCore {
       nodeId,
       bootId,
       hostName,
+      ...(address === undefined ? {} : { address }),
       atMs: wallMs,
     }
     task.change = change

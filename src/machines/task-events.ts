@@ -24,6 +24,7 @@ interface At {
 export interface WorkerClaims {
   readonly nodeId: string
   readonly hostName: string
+  readonly address: string | undefined
   readonly bootId: string
   readonly rel: string
   readonly cores: number

@@ -95,6 +95,8 @@ export interface CancelTicket {
 export interface Worker {
   readonly nodeId: string
   readonly hostName: string
+  /** Where it can be dialled; recorded with each hand-out. */
+  address: string | undefined
   bootId: string
   rel: string
   status: 'managing' | 'suspect' | 'lost'

@@ -24,6 +24,7 @@ export const workerFor = (
   worker = {
     nodeId,
     hostName,
+    address: undefined,
     bootId,
     rel: '',
     status: 'suspect',
@@ -97,6 +98,7 @@ const takeClaims = (worker: Worker, claims: WorkerClaims, nowMs: number): void =
   if (worker.status === 'suspect') worker.suspendedMs += nowMs - worker.suspectAtMs
   if (worker.status !== 'managing') worker.sinceMs = nowMs
   worker.status = 'managing'
+  worker.address = claims.address
   worker.bootId = claims.bootId
   worker.rel = claims.rel
   worker.cores = claims.cores

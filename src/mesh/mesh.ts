@@ -73,6 +73,8 @@ export class NodeMesh implements Mesh {
   /** Who waits for a dialled link to be taken or to end. */
   readonly #connecting = new Map<Link, Connecting>()
   readonly #aborter = new AbortController()
+  /** To be dialled as soon as it listens. */
+  readonly #early: string[] = []
   #self: Introduction
   #role: Role | undefined
   #listening: Listening | undefined
@@ -107,6 +109,7 @@ export class NodeMesh implements Mesh {
     if (E.isRight(listening)) {
       this.#listening = listening.right
       this.#self = { ...this.#self, listen_port: listening.right.port }
+      for (const url of this.#early.splice(0)) this.dial(url)
     }
     return listening
   }
@@ -170,6 +173,20 @@ export class NodeMesh implements Mesh {
 
   redial(nodeId: NodeId): void {
     this.#dialler.redial(nodeId)
+  }
+
+  dial(url: string): void {
+    // What this node says of itself is whole only once it listens.
+    if (this.#listening === undefined) this.#early.push(url)
+    else void this.#dialOnce(url)
+  }
+
+  /** In vain is nothing to speak of: who is alive dials too. */
+  async #dialOnce(url: string): Promise<void> {
+    const result = await this.#connect(url)
+    if (E.isRight(result)) return
+    const { reason } = result.left
+    this.#options.log.debug('cannot connect', { url, reason })
   }
 
   isRefused(host: string, port: number, settle: (isRefused: boolean) => void): void {

@@ -399,6 +399,7 @@ const claimsOf = (nodeId: string, rel: string, body: ManagerRequest, from: Peer)
   nodeId,
   rel,
   hostName: body.guest === undefined ? from.hostName : `${from.hostName}.${body.guest}`,
+  address: from.address,
   bootId: from.bootId,
   cores: body.cores,
   memory: body.memory,

@@ -7,6 +7,7 @@
 
 import type { Handlers, Kind, Respond } from '../../protocol/index.ts'
 import { managerDefaults } from '../machines/manager-config.ts'
+import { recordedAddresses } from '../machines/recorded-addresses.ts'
 import type { TaskEffect } from '../machines/task-events.ts'
 import { TaskTable } from '../machines/tasks.ts'
 import type { Cancel, Peer } from '../ports.ts'
@@ -261,6 +262,7 @@ export const createManager = (
 
   for (const task of replayed) table.apply({ kind: 'restored', task, ...kernel.at() })
   workers.awaitRestored()
+  for (const address of recordedAddresses(replayed)) mesh.dial(address)
   kernel.turn()
 
   return {

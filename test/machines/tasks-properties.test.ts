@@ -105,6 +105,7 @@ class Outside {
     return {
       nodeId: node,
       hostName: node,
+      address: undefined,
       bootId: `boot${boot}`,
       rel: `rel-${node}`,
       cores: 2,

@@ -109,6 +109,34 @@ t.test('a worker goes back to a manager that had dialled it', async (t) => {
   t.equal(manager.mesh.peers.length, 1)
 })
 
+t.test('an address that is dialled once brings its node, or nothing', async (t) => {
+  const worker = await openNode()
+  t.teardown(() => worker.mesh.close())
+  const gone = await openNode()
+  await gone.mesh.close()
+  const manager = await openNode({ self: { node_type: 'manager' }, keeps: [] })
+  t.teardown(() => manager.mesh.close())
+  manager.mesh.dial(gone.url)
+  manager.mesh.dial(worker.url)
+  const { peer } = await manager.when('up')
+  t.equal(peer.address, worker.url)
+  const vain = await manager.lines.when(({ event }) => event === 'cannot connect')
+  t.match(vain, { level: 'debug', fields: { url: gone.url } })
+})
+
+t.test('what is dialled before a node listens waits until it does', async (t) => {
+  const worker = await openNode()
+  t.teardown(() => worker.mesh.close())
+  const manager = await openNode({
+    self: { node_type: 'manager' },
+    before: (mesh) => mesh.dial(worker.url),
+  })
+  t.teardown(() => manager.mesh.close())
+  const { peer } = await worker.when('up')
+  t.equal(peer.address, manager.url, 'so that it can say where')
+  await manager.when('up')
+})
+
 t.test('open asks fail as disconnected when the far end goes', async (t) => {
   const manager = await openNode({ self: { node_type: 'manager' } })
   t.teardown(() => manager.mesh.close())

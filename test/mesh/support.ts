@@ -36,9 +36,21 @@ export const watched = <A>() => {
 
 /** A log that is kept. */
 export const keptLog = () => {
-  const lines = watched<{ readonly event: string; readonly fields: LogFields }>()
-  const add = (event: string, fields: LogFields = {}) => lines.add({ event, fields })
-  const log: Log = { info: add, warn: add, error: add, debug: add }
+  const lines = watched<{
+    readonly level: keyof Log
+    readonly event: string
+    readonly fields: LogFields
+  }>()
+  const at =
+    (level: keyof Log) =>
+    (event: string, fields: LogFields = {}) =>
+      lines.add({ level, event, fields })
+  const log: Log = {
+    info: at('info'),
+    warn: at('warn'),
+    error: at('error'),
+    debug: at('debug'),
+  }
   return { log, lines }
 }
 
@@ -80,6 +92,8 @@ export const echoRole = () => {
 
 type Options = Partial<Omit<NodeMeshOptions, 'self'>> & {
   readonly self?: Partial<Introduction>
+  /** What is done with the mesh before it listens. */
+  readonly before?: (mesh: NodeMesh) => void
 }
 
 /** A node on loopback, listening at any free port. The caller closes `mesh`. */
@@ -101,6 +115,7 @@ export const openNode = async (options: Options = {}) => {
     ...options,
     self,
   })
+  options.before?.(mesh)
   const opened = await mesh.open(echo.role)
   if (E.isLeft(opened)) throw new Error(opened.left.reason)
   const { url, port } = opened.right

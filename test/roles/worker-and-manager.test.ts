@@ -5,7 +5,7 @@ import t from 'tap'
 import type { AnswerOf, Kind, RequestOf, TaskRequest } from '../../protocol/index.ts'
 import { createMemoryLedger } from '../../src/ledger/memory.ts'
 import { memoryOutbox } from '../../src/ledger/memory-outbox.ts'
-import { createManager } from '../../src/roles/manager.ts'
+import { startManager } from '../../src/roles/manager.ts'
 import { Worker } from '../../src/roles/worker.ts'
 import { WORKER_DEFAULTS } from '../../src/roles/worker-config.ts'
 import { FakeRunner } from '../support/fake-runner.ts'
@@ -28,24 +28,30 @@ const mesh = async (workerCount: number) => {
   }
   const bootId = '00000000000000aa'
   const self = { name: MANAGER, nodeId: MANAGER, bootId, hostName: 'manager' }
-  const managerNode = network.add({ ...self, role: 'manager', ledgerId: LEDGER })
   let ids = 0
   const random = { fraction: () => 0.5, hex: () => `rel${++ids}` }
-  const manager = createManager({
-    clock,
-    random,
-    mesh: managerNode.mesh,
-    ledger: createMemoryLedger({ id: LEDGER }),
-    log: quiet,
-    soon: queueMicrotask,
-    self: { node_id: MANAGER, boot_id: bootId, host_name: 'manager' },
-  })
-  network.attach(MANAGER, manager)
+  const ledger = createMemoryLedger({ id: LEDGER })
+  const begin = async (boot: Partial<typeof self> = {}) => {
+    const node = network.add({ ...self, ...boot, role: 'manager', ledgerId: LEDGER })
+    const manager = await startManager({
+      clock,
+      random,
+      mesh: node.mesh,
+      ledger,
+      log: quiet,
+      soon: queueMicrotask,
+      self: { node_id: MANAGER, boot_id: bootId, host_name: 'manager' },
+    })
+    network.attach(MANAGER, manager)
+    return { manager, node }
+  }
+  const { manager } = await begin()
   const workers = Array.from({ length: workerCount }, (_, index) => {
     const identity = {
       nodeId: nodeIdOf(index + 1),
       bootId: `000000000000000${index + 1}`,
       hostName: `worker-${index + 1}`,
+      listenPort: 4001 + index,
     }
     const node = network.add({ ...identity, name: identity.nodeId, role: 'worker' })
     const runner = new FakeRunner()
@@ -108,7 +114,17 @@ const mesh = async (workerCount: number) => {
     for (const { worker } of workers) await worker.close()
     await manager.close()
   }
-  return { clock, network, workers, settle, ask, submit, states, close }
+  /** The manager's process is gone; another one reads its ledger. */
+  const restart = async () => {
+    for (const { node } of workers) network.cut(node.nodeId, MANAGER)
+    network.cut('c'.repeat(32), MANAGER)
+    await manager.close()
+    const second = await begin({ bootId: '00000000000000bb' })
+    network.connect('c'.repeat(32), MANAGER)
+    await settle()
+    return second
+  }
+  return { clock, network, workers, settle, ask, submit, states, close, restart }
 }
 
 t.test('noop tasks are spread and complete', async (t) => {
@@ -190,5 +206,41 @@ t.test('a drained worker hands its tasks back', async (t) => {
     await settle()
   }
   t.same(new Set(await states()), new Set(['completed']))
+  await close()
+})
+
+t.test('a manager that starts dials the workers of its ledger', async (t) => {
+  const { submit, states, workers, settle, restart, network, close } = await mesh(2)
+  await submit(4)
+  for (const { runner } of workers) for (const run of runner.runs) run.started()
+  await settle()
+  // No clock is moved from here on: no worker's back-off ends.
+  const { manager, node } = await restart()
+  t.same(node.dialled.sort(), ['ws://127.0.0.1:4001', 'ws://127.0.0.1:4002'])
+  t.ok(network.peer(nodeIdOf(1), MANAGER), 'it is connected')
+  t.same(new Set(await states()), new Set(['running']), 'their inventories tell')
+  for (const { runner } of workers) for (const run of runner.runs) run.end()
+  await settle()
+  t.same(new Set(await states()), new Set(['completed']))
+  t.same(
+    workers.map(({ runner }) => runner.runs.length),
+    [2, 2],
+    'nothing was started twice',
+  )
+  await manager.close()
+  await close()
+})
+
+t.test('a manager that starts with a worker gone waits for it no less', async (t) => {
+  const { submit, states, workers, settle, restart, network, close } = await mesh(1)
+  await submit(1)
+  workers[0]?.runner.run().started()
+  await settle()
+  network.unplug(nodeIdOf(1))
+  const { manager, node } = await restart()
+  t.same(node.dialled, ['ws://127.0.0.1:4001'], 'once')
+  t.throws(() => network.peer(nodeIdOf(1), MANAGER))
+  t.same(await states(), ['sent'], 'it may be there still')
+  await manager.close()
   await close()
 })

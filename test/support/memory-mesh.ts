@@ -53,11 +53,14 @@ export interface AddedNode {
   readonly terminated: string[]
   /** Node ids that it wanted to be dialled again. */
   readonly redialled: string[]
+  /** Addresses that it dialled. */
+  readonly dialled: string[]
 }
 
 interface Node extends Introduced {
   part: Role | undefined
   isSilent: boolean
+  isUnplugged: boolean
 }
 interface Introduced {
   readonly spec: NodeSpec
@@ -80,6 +83,8 @@ export interface MemoryMesh {
   cut(a: string, b: string, how?: { readonly clean: boolean }): void
   /** Nothing reaches it or leaves it, and nobody hears of that. */
   silence(name: string, isSilent: boolean): void
+  /** Nobody reaches its address any more. */
+  unplug(name: string): void
   /** Delivers one message; false: none was under way. */
   deliver(): boolean
   /** Delivers until nothing is under way, in this turn. */
@@ -102,6 +107,10 @@ export const nodeIdOf = (name: string): string =>
     .join('')
     .padEnd(32, '0')
     .slice(0, 32)
+
+/** Where it can be dialled: if it listens. */
+const addressOf = ({ introduction: { listen_port: port } }: Introduced) =>
+  port === undefined ? undefined : `ws://127.0.0.1:${port}`
 
 export const createMemoryMesh = (clock: Clock): MemoryMesh => {
   const nodes = new Map<string, Node>()
@@ -183,6 +192,29 @@ export const createMemoryMesh = (clock: Clock): MemoryMesh => {
       })
     }
 
+  const connect = (...ends: readonly [Node, Node]): void => {
+    const earlier = linkOf(...ends)
+    if (earlier !== undefined) cutLink(earlier, false)
+    const peerFor = (node: Node): Peer => {
+      const { introduction } = node
+      return {
+        nodeId: introduction.node_id,
+        bootId: introduction.boot_id,
+        hostName: introduction.host_name,
+        role: introduction.node_type,
+        introduction,
+        remoteAddress: '127.0.0.1',
+        address: addressOf(node),
+      }
+    }
+    const seenBy = new Map([
+      [ends[0], peerFor(ends[1])],
+      [ends[1], peerFor(ends[0])],
+    ])
+    links.add({ ends, seenBy, open: new Set(), isCut: false })
+    for (const [end, peer] of seenBy) end.part?.peerConnected(peer)
+  }
+
   const deliver = (): boolean => {
     const next = queue.shift()
     next?.()
@@ -205,16 +237,24 @@ export const createMemoryMesh = (clock: Clock): MemoryMesh => {
         ...(spec.listenPort !== undefined && { listen_port: spec.listenPort }),
         ...(spec.ledgerId !== undefined && { ledger_id: spec.ledgerId }),
       }
-      const added: Node = { spec, introduction, part: undefined, isSilent: false }
+      const added: Node = {
+        spec,
+        introduction,
+        part: undefined,
+        isSilent: false,
+        isUnplugged: false,
+      }
       nodes.set(spec.name, added)
       const find = (nodeId: string) =>
         [...nodes.values()].find((one) => one.introduction.node_id === nodeId)
       const terminated: string[] = []
       const redialled: string[] = []
+      const dialled: string[] = []
       return {
         nodeId: introduction.node_id,
         terminated,
         redialled,
+        dialled,
         mesh: {
           ask: askFrom(added),
           terminate: (nodeId) => {
@@ -223,6 +263,14 @@ export const createMemoryMesh = (clock: Clock): MemoryMesh => {
             if (link !== undefined) queue.push(() => cutLink(link, false))
           },
           redial: (nodeId) => void redialled.push(nodeId),
+          dial: (address) => {
+            dialled.push(address)
+            queue.push(() => {
+              const there = [...nodes.values()].find((one) => addressOf(one) === address)
+              const isThere = there !== undefined && !there.isUnplugged
+              if (isThere && !linkOf(added, there)) connect(added, there)
+            })
+          },
           isRefused: (host, port, settle) =>
             void queue.push(() => settle(refused.has(`${host}:${port}`))),
         },
@@ -231,32 +279,16 @@ export const createMemoryMesh = (clock: Clock): MemoryMesh => {
     attach: (name, part) => {
       node(name).part = part
     },
-    connect: (a, b) => {
-      const ends = [node(a), node(b)] as const
-      const earlier = linkOf(...ends)
-      if (earlier !== undefined) cutLink(earlier, false)
-      const peerFor = ({ introduction }: Node): Peer => ({
-        nodeId: introduction.node_id,
-        bootId: introduction.boot_id,
-        hostName: introduction.host_name,
-        role: introduction.node_type,
-        introduction,
-        remoteAddress: '127.0.0.1',
-        address: undefined,
-      })
-      const seenBy = new Map([
-        [ends[0], peerFor(ends[1])],
-        [ends[1], peerFor(ends[0])],
-      ])
-      links.add({ ends, seenBy, open: new Set(), isCut: false })
-      for (const [end, peer] of seenBy) end.part?.peerConnected(peer)
-    },
+    connect: (a, b) => connect(node(a), node(b)),
     cut: (a, b, how = { clean: true }) => {
       const link = linkOf(node(a), node(b))
       if (link !== undefined) cutLink(link, how.clean)
     },
     silence: (name, isSilent) => {
       node(name).isSilent = isSilent
+    },
+    unplug: (name) => {
+      node(name).isUnplugged = true
     },
     deliver,
     run: () => {

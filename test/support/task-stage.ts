@@ -31,6 +31,7 @@ export interface Staged {
 export const claims = (name: string, more: Partial<WorkerClaims> = {}): WorkerClaims => ({
   nodeId: name,
   hostName: name,
+  address: undefined,
   bootId: 'b1',
   rel: `rel-${name}`,
   cores: name === 'w1' ? 2 : 0,
