@@ -11,9 +11,12 @@ export type Closed = EventOf<'closed'>
 
 /** A program that was started. */
 export interface RunBook {
+  readonly task: TaskBook
   readonly started: EventOf<'started'>
   readonly life: LifeBook
   exited: EventOf<'exited'> | undefined
+  /** When its worker had heard that its task is over. */
+  toldMs: number | undefined
   /** Per descriptor: what it wrote. */
   readonly wrote: { 1: string; 2: string }
 }
@@ -22,9 +25,13 @@ export interface TaskBook {
   readonly id: TaskId
   acknowledged: EventOf<'acknowledged'> | undefined
   closed: Closed | undefined
+  /** When (in the history's order) it was closed. */
+  closedAt: number
   readonly assigned: Assigned[]
   readonly requeued: Requeued[]
   readonly runs: RunBook[]
+  /** Attempts that a worker reported as failed. */
+  readonly failed: Set<number>
   /** When (in the history's order) its attempt was last raised. */
   raisedAt: number
   losses: number
@@ -38,9 +45,15 @@ export interface LifeBook {
   /** As granted last, and until when (by the history's clock); undefined: never. */
   leaseMs: number
   leaseUntilMs: number | undefined
-  /** When its manager last answered its ManagerRequest: by the order, by the clock. */
-  reconciledAt: number
-  reconciledAtMs: number
+  /** When each manager last answered its ManagerRequest: by the order, by the clock. */
+  readonly reconciled: Map<string, { readonly at: number; readonly atMs: number }>
+  /**
+   * For each manager: the newest question of this life (by its place in the history) that
+   * was answered within the relationship, so that what was sent before the answer came too.
+   */
+  readonly heard: Map<string, number>
+  /** What runs. */
+  readonly running: Set<RunBook>
   /** Found on its disk: the attempt by the task. */
   readonly carried: Map<TaskId, number>
   /** The highest attempts that it reported as over, and that it acknowledged an abort of. */
@@ -69,9 +82,11 @@ export class Book {
         id,
         acknowledged: undefined,
         closed: undefined,
+        closedAt: -1,
         assigned: [],
         requeued: [],
         runs: [],
+        failed: new Set(),
         raisedAt: -1,
         losses: 0,
       }
@@ -91,8 +106,9 @@ export class Book {
         ended: undefined,
         leaseMs: 0,
         leaseUntilMs: undefined,
-        reconciledAt: -1,
-        reconciledAtMs: Number.NEGATIVE_INFINITY,
+        reconciled: new Map(),
+        heard: new Map(),
+        running: new Set(),
         carried: new Map(),
         reported: new Map(),
         aborted: new Map(),
@@ -106,12 +122,6 @@ export class Book {
   /** Was its ledger lost, so that nothing is promised of it any more? */
   isForgiven(id: TaskId): boolean {
     return this.lostLedgers.size > 0 && this.lostLedgers.has(id.slice(0, 10))
-  }
-
-  /** Unix or simulated ms since which both hold: it is closed, and all is healed. */
-  quietSinceMs(task: TaskBook): number | undefined {
-    if (task.closed === undefined || this.healed === undefined) return undefined
-    return Math.max(task.closed.atMs, this.healed.atMs)
   }
 }
 

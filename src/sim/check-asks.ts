@@ -5,9 +5,12 @@
 import type { Kind } from '../../protocol/index.ts'
 import { kinds, rowOf } from '../../protocol/index.ts'
 import { type Book, type EventOf, raise } from './book.ts'
+import type { StartRules } from './check-starts.ts'
 import type { Report } from './rules.ts'
 
 interface AskBook {
+  /** Its place in the history. */
+  readonly at: number
   readonly asked: EventOf<'asked'>
   settled: EventOf<'settled'> | undefined
   answered: EventOf<'answered'> | undefined
@@ -23,22 +26,33 @@ const failures: ReadonlySet<string> = new Set(['timeout', 'disconnected', 'unrea
 export class AskRules {
   readonly #book: Book
   readonly #report: Report
+  readonly #starts: StartRules
   readonly #asks = new Map<number, AskBook>()
   /** Not settled yet. */
   readonly #open = new Set<AskBook>()
 
-  constructor(book: Book, report: Report) {
+  constructor(book: Book, report: Report, starts: StartRules) {
     this.#book = book
     this.#report = report
+    this.#starts = starts
   }
 
   asked(event: EventOf<'asked'>): void {
-    const ask = { asked: event, settled: undefined, answered: undefined }
+    const ask = {
+      at: this.#book.at,
+      asked: event,
+      settled: undefined,
+      answered: undefined,
+    }
     this.#asks.set(event.ask, ask)
     this.#open.add(ask)
     if (event.exchange !== 'TaskCompleted' && event.exchange !== 'TaskError') return
     const { reported } = this.#book.life(event)
-    for (const one of event.tasks ?? []) raise(reported, one)
+    for (const one of event.tasks ?? []) {
+      raise(reported, one)
+      if (event.exchange === 'TaskError')
+        this.#book.task(one.taskId).failed.add(one.attempt)
+    }
   }
 
   settled(event: EventOf<'settled'>): void {
@@ -75,15 +89,19 @@ export class AskRules {
   }
 
   /** A worker's lease counts from when it asked. */
-  #grant(ask: AskBook, answer: string, event: EventOf<'settled'>): void {
+  #grant({ asked, at }: AskBook, answer: string, event: EventOf<'settled'>): void {
+    const { leaseMs, atMs } = event
+    if (leaseMs === undefined && answer !== 'ManagerPong') return
     const life = this.#book.life(event)
-    if (event.leaseMs !== undefined) {
+    if (leaseMs !== undefined) {
       this.#book.hasLeases = true
-      life.leaseMs = event.leaseMs
-      life.leaseUntilMs = ask.asked.atMs + event.leaseMs
-    } else if (answer === 'ManagerPong' && life.leaseUntilMs !== undefined) {
-      life.leaseUntilMs = Math.max(life.leaseUntilMs, ask.asked.atMs + life.leaseMs)
+      life.leaseMs = leaseMs
+      life.leaseUntilMs = asked.atMs + leaseMs
+    } else if (life.leaseUntilMs !== undefined) {
+      life.leaseUntilMs = Math.max(life.leaseUntilMs, asked.atMs + life.leaseMs)
     }
+    life.heard.set(asked.to, at)
+    this.#starts.heard(life, atMs)
   }
 
   answered(event: EventOf<'answered'>): void {
@@ -106,9 +124,8 @@ export class AskRules {
 
   #note({ asked }: AskBook, event: EventOf<'answered'>): void {
     if (asked.exchange === 'ManagerRequest') {
-      const life = this.#book.life(asked)
-      life.reconciledAt = this.#book.at
-      life.reconciledAtMs = event.atMs
+      const now = { at: this.#book.at, atMs: event.atMs }
+      this.#book.life(asked).reconciled.set(asked.to, now)
     }
     if (asked.exchange !== 'TasksAbord' || event.answer !== 'Ack') return
     const { aborted } = this.#book.life(event)

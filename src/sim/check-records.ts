@@ -58,6 +58,7 @@ export class RecordRules {
       return
     }
     task.closed = event
+    task.closedAt = this.#book.at
     const last = task.requeued.at(-1)?.attempt ?? 1
     if (event.attempt !== last) {
       const says = `task ${task.id} was closed under attempt ${event.attempt}, its last is ${last}`
@@ -91,7 +92,7 @@ export class RecordRules {
   #losses(task: TaskBook, event: Requeued | Closed): void {
     if (event.losses === task.losses) return
     task.losses = event.losses
-    const lost = lostLives(this.#book, task, event.atMs, this.#options).length
+    const lost = lostLives(this.#book, task, event, this.#options).length
     if (event.losses <= lost + launcherLosses(task)) return
     const says = `task ${task.id} counts ${event.losses} losses, ${lost} lives that held it are over`
     this.#report('losses-real', says, ...task.assigned, event)
@@ -180,11 +181,14 @@ const goesBack = (before: Shown, after: Shown): boolean =>
 const exits = (task: TaskBook): readonly EventOf<'exited'>[] =>
   task.runs.flatMap(({ exited }) => (exited === undefined ? [] : [exited]))
 
-const failedRuns = (task: TaskBook): number => {
-  let failed = 0
-  for (const { exited } of task.runs)
-    if (exited !== undefined && exited.exitCode !== 0) failed += 1
-  return failed
+/** Runs that failed, and attempts that failed before there was a run. */
+const failedRuns = ({ runs, failed }: TaskBook): number => {
+  let count = 0
+  for (const { exited } of runs)
+    if (exited !== undefined && exited.exitCode !== 0) count += 1
+  for (const attempt of failed)
+    if (!runs.some(({ started }) => started.attempt === attempt)) count += 1
+  return count
 }
 
 const launcherLosses = (task: TaskBook): number =>
@@ -194,7 +198,7 @@ const launcherLosses = (task: TaskBook): number =>
 const lostLives = (
   book: Book,
   task: TaskBook,
-  atMs: number,
+  { atMs, node: manager }: Requeued | Closed,
   { managerLeaseMs }: CheckOptions,
 ): readonly LifeBook[] => {
   const held = new Set<LifeBook>()
@@ -202,7 +206,7 @@ const lostLives = (
     const life = book.life({ node, boot })
     const isAway =
       managerLeaseMs !== undefined &&
-      atMs - life.reconciledAtMs >= LEASES_AWAY * managerLeaseMs
+      atMs - (life.reconciled.get(manager)?.atMs ?? 0) >= LEASES_AWAY * managerLeaseMs
     if (life.ended !== undefined || isAway) held.add(life)
   }
   return [...held]

@@ -1,7 +1,15 @@
 // Programs at workers: every start was assigned, none happens twice, none after its worker
 // was told or knows that it must not, none goes on after the outcome of its task.
 
-import type { Assigned, Book, EventOf, LifeBook, RunBook, TaskBook } from './book.ts'
+import type {
+  Assigned,
+  Book,
+  Closed,
+  EventOf,
+  LifeBook,
+  RunBook,
+  TaskBook,
+} from './book.ts'
 import { raise } from './book.ts'
 import type { CheckOptions, Report } from './rules.ts'
 
@@ -27,16 +35,19 @@ export class StartRules {
     if (this.#options.order !== 'own') {
       this.#assigned(task, life, event)
       this.#current(task, life, event)
-      this.#open(task, event)
+      this.#open(task, life, event)
     }
     const run: RunBook = {
+      task,
       started: event,
       life,
       exited: undefined,
+      toldMs: undefined,
       wrote: { 1: '', 2: '' },
     }
     task.runs.push(run)
     this.#book.runs.set(event.run, run)
+    life.running.add(run)
     raise(life.startedUpTo, event)
   }
 
@@ -51,6 +62,11 @@ export class StartRules {
     for (const { started } of task.runs) {
       if (started.attempt === event.attempt)
         this.#report('start-once', `${said(event)} a second time`, started, event)
+    }
+    for (const { started } of life.running) {
+      if (started.taskId !== event.taskId) continue
+      const says = `${said(event)} beside attempt ${started.attempt}, which runs there`
+      this.#report('one-copy', says, started, event)
     }
     const highest = life.startedUpTo.get(task.id) ?? 0
     if (highest > event.attempt) {
@@ -99,32 +115,37 @@ export class StartRules {
   #current(task: TaskBook, life: LifeBook, event: Started): void {
     const raised = task.requeued.at(-1)
     if (raised === undefined || raised.attempt <= event.attempt) return
-    if (life.reconciledAt > task.raisedAt) return // its manager knew of it, and adopts it
+    // Its manager knew of it since, and adopts it.
+    if ((life.reconciled.get(raised.node)?.at ?? -1) > task.raisedAt) return
     const says = `${said(event)}, it had been requeued as attempt ${raised.attempt}`
     this.#report('no-start-after-requeue', says, raised, event)
   }
 
-  #open(task: TaskBook, event: Started): void {
-    const { abortMs } = this.#options
-    const sinceMs = this.#book.quietSinceMs(task)
-    if (task.closed === undefined || sinceMs === undefined) return
-    if (abortMs === undefined || event.atMs <= sinceMs + abortMs) return
-    const says = `${said(event)} at ${event.atMs}, all was healed and it closed at ${sinceMs}`
+  #open(task: TaskBook, life: LifeBook, event: Started): void {
+    if (task.closed === undefined || !hasHeard(life, task, task.closed)) return
+    const says = `${said(event)}, ${life.node} had heard of its manager since it was closed`
     this.#report('no-start-after-outcome', says, task.closed, event)
+  }
+
+  /** A worker heard of its manager: of what runs there, the end of which tasks must it know? */
+  heard(life: LifeBook, atMs: number): void {
+    for (const run of life.running) {
+      const { closed } = run.task
+      if (closed !== undefined && hasHeard(life, run.task, closed)) run.toldMs ??= atMs
+    }
   }
 
   exited(event: EventOf<'exited'>): void {
     const run = this.#book.runs.get(event.run)
     if (run === undefined) return // it could not be started
     run.exited = event
-    if (this.#options.order === 'own') return
-    const task = this.#book.task(run.started.taskId)
+    run.life.running.delete(run)
+    const { closed } = run.task
     const { abortMs } = this.#options
-    const sinceMs = this.#book.quietSinceMs(task)
-    if (task.closed === undefined || sinceMs === undefined) return
-    if (abortMs === undefined || event.atMs <= sinceMs + abortMs) return
-    const says = `${said(run.started)} ran until ${event.atMs}, all was healed and it closed at ${sinceMs}`
-    this.#report('no-run-after-outcome', says, task.closed, event)
+    if (closed === undefined || run.toldMs === undefined || abortMs === undefined) return
+    if (event.atMs <= run.toldMs + abortMs) return
+    const says = `${said(run.started)} ran until ${event.atMs}, ${run.life.node} knew at ${run.toldMs} that it was closed`
+    this.#report('no-run-after-outcome', says, closed, event)
   }
 
   /** Where the order between nodes is not known: is there any record at all? */
@@ -143,6 +164,10 @@ export class StartRules {
     }
   }
 }
+
+/** Has that life an answer of the task's manager to what it asked after the outcome? */
+const hasHeard = ({ heard }: LifeBook, task: TaskBook, closed: Closed): boolean =>
+  (heard.get(closed.node) ?? -1) > task.closedAt
 
 const said = ({ taskId, attempt, node }: Started): string =>
   `attempt ${attempt} of task ${taskId} was started at ${node}`

@@ -50,7 +50,7 @@ export const createChecker = (options: CheckOptions = {}): Checker => {
   }
   const records = new RecordRules(book, report, options)
   const starts = new StartRules(book, report, options)
-  const asks = new AskRules(book, report)
+  const asks = new AskRules(book, report, starts)
   const streams = new StreamRules(book, report)
 
   const dispatch = (event: HistoryEvent): void => {

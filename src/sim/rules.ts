@@ -35,6 +35,7 @@ export const rules = {
     'own',
     'no attempt of a task starts twice, nor after a later one at the same worker',
   ),
+  'one-copy': rule('own', 'a worker never runs two copies of a task at a time'),
   'start-alive': rule('own', 'nothing starts in a life that has not begun or is over'),
   'no-start-after-report': rule(
     'own',
@@ -51,11 +52,11 @@ export const rules = {
   ),
   'no-start-after-outcome': rule(
     'across',
-    'once all is healed nothing starts that was closed longer ago than an abort takes',
+    'a worker that heard of its manager since a task was closed does not start it',
   ),
   'no-run-after-outcome': rule(
     'across',
-    'once all is healed nothing runs on that was closed longer ago than an abort takes',
+    'a worker that heard of its manager since a task was closed stops it in the time of an abort',
   ),
 
   'reruns-shown': rule(
@@ -114,7 +115,7 @@ export interface CheckOptions {
   readonly drift?: number
   /** The longest from the decision to start a program until its start is told. */
   readonly startMs?: number
-  /** How long an outcome may take to stop the copies of its task. Default: no limit. */
+  /** How long an outcome may take to stop a copy that its worker hears of. Default: no limit. */
   readonly abortMs?: number
   /** The manager's lease: a worker that is away for ten of them counts as lost. */
   readonly managerLeaseMs?: number

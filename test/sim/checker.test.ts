@@ -155,29 +155,41 @@ const bad: readonly Bad[] = [
       .closed(2),
   ],
   [
-    'a start long after the outcome, with nothing in the way of an abort',
+    'a start after its worker must know of the outcome',
     'no-start-after-outcome',
-    story()
-      .assigned(one)
-      .heals()
-      .closed(1, 'aborted')
-      .at(5_000)
-      .starts(one)
-      .dies(one)
-      .rests(),
+    story().assigned(one).closed(1, 'aborted').pings(one).starts(one).exits(one),
   ],
   [
-    'a copy that is never stopped',
+    'a start of what its worker was told to drop as it came back',
+    'no-start-after-outcome',
+    story().assigned(one).closed(1, 'aborted').lease(one).starts(one).exits(one),
+  ],
+  [
+    'a copy that goes on though its worker must know of the outcome',
     'no-run-after-outcome',
     story()
       .assigned(one)
       .starts(one)
       .requeued(2)
       .succeeds(two, 2)
-      .heals()
+      .pings(one)
       .at(5_000)
       .exits(one, 0, 1)
+      .heals()
       .rests(),
+  ],
+  [
+    'two copies at one worker',
+    'one-copy',
+    story()
+      .assigned(one)
+      .starts(one)
+      .requeued(2)
+      .assigned(one, 2)
+      .starts(one, 2)
+      .exits(one, 0, 1)
+      .exits(one, 0, 2)
+      .closed(2),
   ],
   [
     'an outcome under another number than the last',
@@ -557,6 +569,10 @@ const good: readonly (readonly [name: string, told: Story])[] = [
       .closed(2, 'failed')
       .heals()
       .rests(),
+  ],
+  [
+    'a program that cannot be started',
+    story().assigned(one).reports(one, 'TaskError').closed(1, 'failed').heals().rests(),
   ],
   [
     'a task that is cancelled, and stopped while its worker does not hear of it',

@@ -118,6 +118,11 @@ export class Story {
     this.asks(who, 'ManagerRequest', 'manager').answers(manager, 'ManagerAnswer')
     return this.gets(who, 'ManagerAnswer', leaseMs)
   }
+  /** Hears of its manager. */
+  pings(who: Life): this {
+    this.asks(who, 'ManagerPing', 'manager').answers(manager, 'ManagerPong')
+    return this.gets(who, 'ManagerPong')
+  }
   /** Stops its copy, and says so. */
   aborts(who: Life, attempt: number): this {
     return this.asks(manager, 'TasksAbord', who.node, attempt)
