@@ -14,6 +14,13 @@ const table: Readonly<Record<string, readonly string[]>> = {
   protocol: ['fp-ts/lib/Either.js', 'io-ts', 'msgpackr'],
   'src/machines': [protocol, '../records.ts'],
   'src/roles': [protocol, ports, 'fp-ts/lib/Either.js', '../machines/x.ts'],
+  'src/sim': [
+    protocol,
+    ports,
+    '../roles/x.ts',
+    '../machines/x.ts',
+    '../ledger/memory.ts',
+  ],
   'src/mesh': [protocol, ports, 'node:net', 'ws', '../identity/x.ts'],
   'src/identity': [protocol, ports, 'node:net', 'node:fs/promises', 'io-ts'],
   'src/discovery': [protocol, ports, 'node:net', 'bonjour-service'],
@@ -48,6 +55,7 @@ const forbidden: Readonly<Record<string, readonly string[]>> = {
     '../mesh/x.ts',
   ],
   'src/roles': ['node:fs', 'ws', 'execa', '../mesh/x.ts', '../runner/x.ts', '../node.ts'],
+  'src/sim': ['node:fs', 'ws', '../clock.ts', '../mesh/x.ts', '../ledger/file.ts'],
   'src/mesh': [
     'execa',
     '../roles/x.ts',

@@ -1,0 +1,270 @@
+// Draws a scenario from a seed: how large the mesh is, what it is given to do, and which mix
+// of faults comes over it. Spans are small (leases of seconds), so that a run is short.
+
+import type { TaskRequest } from '../../protocol/index.ts'
+import { addressOf, type Program } from './programs.ts'
+import { SimRandom } from './random.ts'
+import type {
+  BatchSpec,
+  ClientSpec,
+  ClockSpec,
+  Fault,
+  ManagerSpec,
+  Scenario,
+  WorkerSpec,
+} from './scenario.ts'
+
+/** After everything has healed: back-offs, ten leases and the longest program, with room. */
+const REST_MS = 900_000
+const HOUR_MS = 3_600_000
+
+/** The scenario of a seed; the same for ever, while this generator stays as it is. */
+export const drawScenario = (seed: number): Scenario => {
+  const random = new SimRandom(seed, 'scenario')
+  const programs = Array.from({ length: random.int(3, 8) }, () => drawProgram(random))
+  const managers = drawManagers(random)
+  const workers = drawWorkers(random, managers)
+  const healMs = random.spread(4_000, 40_000)
+  const clients = drawClients(random, { managers, programs, healMs })
+  const nodes = { managers, workers, clients, healMs }
+  return {
+    seed,
+    delays: {
+      leastMs: random.between(0.1, 5),
+      spreadMs: random.pick([1, 5, 50]),
+      spikes: random.pick([0, 0, 0.02]),
+    },
+    chunkMs: random.pick([0, 0.5, 5]),
+    wire: random.pick([0, 0, 0, 0.1, 1]),
+    streamBytes: random.pick([64, 512]),
+    managers,
+    workers,
+    clients,
+    programs,
+    faults: drawFaults(random, nodes),
+    healMs,
+    restMs: healMs + REST_MS,
+  }
+}
+
+const drawClock = (random: SimRandom): ClockSpec => ({
+  rate: random.pick([1, 1, random.between(0.99, 1.01)]),
+  wallOffsetMs: random.pick([0, random.int(-HOUR_MS, HOUR_MS)]),
+})
+
+const drawDisk = (random: SimRandom) =>
+  random.pick([
+    { leastMs: 0, spreadMs: 0 },
+    { leastMs: 0.5, spreadMs: 2 },
+    { leastMs: 1, spreadMs: 40 },
+  ])
+
+const drawProgram = (random: SimRandom): Program => {
+  const program: Program = {
+    runMs: random.spread(1, 4_000),
+    spreadMs: random.pick([0, 10, 500]),
+  }
+  if (random.chance(0.05)) return { ...program, spawnError: 'EACCES' }
+  if (random.chance(0.1)) {
+    const fetchMs = random.spread(1, 1_000)
+    return { ...program, fetchMs, fetchFails: random.chance(0.3) }
+  }
+  const end = random.pick<Partial<Program>>([
+    {},
+    {},
+    {},
+    { exitCode: 3 },
+    { failures: 1 },
+    { failures: 2 },
+    { ignoresTerm: true },
+  ])
+  const output = random.chance(0.5)
+    ? { bytes: random.spread(1, 2_000), parts: random.int(1, 5) }
+    : {}
+  return { ...program, ...end, ...output }
+}
+
+const drawManagers = (random: SimRandom): readonly ManagerSpec[] =>
+  Array.from({ length: random.pick([1, 1, 1, 2, 2, 3]) }, (_, index) => {
+    const pingMs = random.pick([250, 500, 1_000])
+    return {
+      name: `m${index + 1}`,
+      nodeId: random.hex(16),
+      clock: drawClock(random),
+      disk: drawDisk(random),
+      ledgerId: random.hex(5),
+      config: {
+        pingMs,
+        workerLeaseMs: 3 * pingMs,
+        managerLeaseMs: 4 * pingMs,
+        askMs: random.pick([500, 2_000, 10_000]),
+        deadlineSlackMs: random.pick([200, 2_000]),
+        killGraceMs: 200,
+        retryFirstMs: random.pick([50, 500]),
+        retryMaxMs: 5_000,
+        busyMs: 100,
+        drainingMs: 500,
+        prefetchBelowMs: random.pick([0, 250]),
+        reserveAfterMs: random.pick([200, 5_000]),
+      },
+    }
+  })
+
+/** Each manager has a worker of its own; the others take whichever comes. */
+const drawWorkers = (
+  random: SimRandom,
+  managers: readonly ManagerSpec[],
+): readonly WorkerSpec[] =>
+  Array.from({ length: managers.length + random.int(0, 3) }, (_, index) => {
+    const own = managers[index]
+    return {
+      name: `w${index + 1}`,
+      nodeId: random.hex(16),
+      clock: drawClock(random),
+      disk: drawDisk(random),
+      cores: random.int(1, 3),
+      ...(own === undefined ? {} : { managers: [own.name] }),
+      outputCapBytes: random.pick([100, 1_000, 100_000]),
+      killGraceMs: 200,
+    }
+  })
+
+interface Around {
+  readonly managers: readonly ManagerSpec[]
+  readonly programs: readonly Program[]
+  readonly healMs: number
+}
+
+const drawClients = (random: SimRandom, around: Around): readonly ClientSpec[] =>
+  around.managers.map(({ name: manager }, index) => ({
+    name: `c${index + 1}`,
+    nodeId: random.hex(16),
+    clock: drawClock(random),
+    manager,
+    batches: Array.from({ length: random.int(1, 4) }, () => drawBatch(random, around)),
+  }))
+
+const drawBatch = (random: SimRandom, { programs, healMs }: Around): BatchSpec => {
+  const count = random.spread(1, 10)
+  const tasks = Array.from({ length: count }, () => drawTask(random, programs.length))
+  const atMs = random.int(0, Math.floor(healMs * 0.7))
+  const soonMs = () => random.spread(5, 5_000)
+  const some = (share: number) =>
+    tasks.flatMap((_, index) => (random.chance(share) ? [index] : []))
+  const cancel = random.chance(0.25)
+    ? {
+        afterMs: soonMs(),
+        ...(random.chance(0.5) ? { tasks: [random.int(0, count - 1)] } : {}),
+      }
+    : undefined
+  return {
+    atMs,
+    tasks,
+    ...(random.chance(0.1) ? { twice: true } : {}),
+    ...(cancel === undefined ? {} : { cancel }),
+    reads: some(0.2),
+    shows: some(0.1).map((task) => ({ afterMs: soonMs(), task })),
+  }
+}
+
+const drawTask = (random: SimRandom, programs: number): TaskRequest => ({
+  job_addr: random.chance(0.05) ? 'noop:' : addressOf(random.int(0, programs - 1)),
+  arguments: [],
+  timeout_ms: random.chance(0.15) ? random.spread(20, 3_000) : 0,
+  ...(random.chance(0.5) ? { retries: random.int(1, 3) } : {}),
+  ...(random.chance(0.2) ? { output: random.pick(['none', 'stream'] as const) } : {}),
+  ...(random.chance(0.2) ? { on_orphan: 'kill' as const } : {}),
+  ...(random.chance(0.2) ? { kill_grace_ms: random.spread(1, 500) } : {}),
+  ...(random.chance(0.1) ? { priority: random.int(-1, 3) } : {}),
+})
+
+interface Nodes {
+  readonly managers: readonly ManagerSpec[]
+  readonly workers: readonly WorkerSpec[]
+  readonly clients: readonly ClientSpec[]
+  readonly healMs: number
+}
+
+const KINDS: readonly Fault['what'][] = [
+  'crash',
+  'freeze',
+  'cut',
+  'half-open',
+  'partition',
+  'slow',
+  'full',
+  'slow-disk',
+  'wall',
+  'launcher',
+]
+
+const drawFaults = (random: SimRandom, nodes: Nodes): readonly Fault[] => {
+  // Each seed has its own mix: some kinds often, some not at all.
+  const mix = KINDS.flatMap((what) =>
+    Array.from({ length: random.pick([0, 0, 1, 1, 3]) }, () => what),
+  )
+  const kinds = mix.length === 0 ? KINDS : mix
+  const count = random.int(4, 22)
+  const longestMs = random.pick([500, 3_000, 15_000])
+  const faults = Array.from({ length: count }, () =>
+    drawFault(random, nodes, random.pick(kinds), longestMs),
+  )
+  return faults.sort((a, b) => a.atMs - b.atMs)
+}
+
+const drawFault = (
+  random: SimRandom,
+  nodes: Nodes,
+  what: Fault['what'],
+  longestMs: number,
+): Fault => {
+  const { managers, workers, clients, healMs } = nodes
+  const atMs = random.int(1, healMs)
+  const forMs = random.spread(10, longestMs)
+  const node = random.pick([...managers, ...workers]).name
+  const manager = random.pick(managers).name
+  const worker = random.pick(workers).name
+  const far = random.chance(0.85) ? worker : random.pick(clients).name
+  const [from, to] = random.chance(0.5) ? [manager, far] : [far, manager]
+  switch (what) {
+    case 'crash': {
+      const kept = random.pick([0, random.fraction(), 1])
+      const isManager = managers.some(({ name }) => name === node)
+      const isLost = isManager && random.chance(0.15)
+      const silent = random.chance(0.25)
+      const crash = { atMs, what, node, downMs: forMs, silent, kept }
+      return isLost ? { ...crash, newLedger: random.hex(5) } : crash
+    }
+    case 'freeze':
+      return { atMs, what, node, forMs }
+    case 'cut':
+    case 'half-open':
+      return { atMs, what, from, to }
+    case 'partition':
+      return { atMs, what, ...drawSides(random, nodes), both: random.chance(0.6), forMs }
+    case 'slow':
+      return { atMs, what, from, to, times: random.pick([3, 20, 200]), forMs }
+    case 'full':
+      return { atMs, what, node, forMs }
+    case 'slow-disk':
+      return { atMs, what, node, times: random.pick([10, 100]), forMs }
+    case 'wall':
+      return { atMs, what, node, byMs: random.int(-HOUR_MS, HOUR_MS) }
+    case 'launcher':
+      return { atMs, what, node: worker }
+  }
+}
+
+/** One node alone, or any division of them all. */
+const drawSides = (random: SimRandom, { managers, workers, clients }: Nodes) => {
+  const names = [...managers, ...workers, ...clients].map(({ name }) => name)
+  if (random.chance(0.5)) {
+    const alone = random.pick(names)
+    const others = names.filter((name) => name !== alone)
+    return random.chance(0.5)
+      ? { from: [alone], to: others }
+      : { from: others, to: [alone] }
+  }
+  const one = names.filter(() => random.chance(0.5))
+  return { from: one, to: names.filter((name) => !one.includes(name)) }
+}

@@ -1,0 +1,83 @@
+// Simulates one scenario from its beginning to its rest, and says what came of it.
+
+import { Digest } from './digest.ts'
+import { drawScenario } from './draw.ts'
+import { planFaults } from './faults.ts'
+import type { Historian } from './history.ts'
+import type { Scenario } from './scenario.ts'
+import { World, type WorldOptions } from './world.ts'
+
+export interface SimulateOptions extends Omit<WorldOptions, 'violation'> {
+  /** Without a history: faster, and only what the world itself sees is found. */
+  readonly isSilent?: boolean
+}
+
+/** What came of a simulation. */
+export interface Summary {
+  readonly seed: number
+  /** Of its history; the same scenario, the same digest. */
+  readonly digest: string
+  readonly events: number
+  readonly happened: number
+  readonly faults: number
+  readonly tasks: number
+  readonly starts: number
+  readonly asks: number
+  /** The world's time at which all was at rest. */
+  readonly restedMs: number
+  readonly violations: readonly string[]
+}
+
+/** How often it is asked whether all is at rest. */
+const LOOK_MS = 500
+/** Beyond that many steps it goes round in circles. */
+const MOST_STEPS = 3_000_000
+
+/** Simulates a scenario, or the one of a seed. Never throws: a throw is a violation. */
+export const simulate = (
+  what: Scenario | number,
+  options: SimulateOptions = {},
+): Summary => {
+  const scenario = typeof what === 'number' ? drawScenario(what) : what
+  const violations: string[] = []
+  const digest = new Digest()
+  const { historian, isSilent, ...rest } = options
+  const pen: Historian = (event) => {
+    digest.add(event)
+    historian?.(event)
+  }
+  const world = new World(scenario, {
+    ...rest,
+    ...(isSilent === true ? {} : { historian: pen }),
+    violation: (what) => violations.push(what),
+  })
+  try {
+    live(world)
+    if (!world.isAtRest) violations.push(`not at rest ${scenario.restMs} ms after all`)
+    world.rest()
+  } catch (error) {
+    violations.push(`threw: ${error instanceof Error ? error.stack : String(error)}`)
+  }
+  return {
+    seed: scenario.seed,
+    digest: digest.text,
+    events: digest.count,
+    happened: world.schedule.happened,
+    faults: world.faults,
+    tasks: world.acknowledged.size,
+    starts: world.starts,
+    asks: world.asks,
+    restedMs: world.schedule.nowMs,
+    violations,
+  }
+}
+
+const live = (world: World): void => {
+  const { scenario, schedule } = world
+  planFaults(world)
+  world.run(scenario.healMs)
+  while (!world.isAtRest && schedule.nowMs < scenario.restMs) {
+    if (schedule.happened > MOST_STEPS) throw new Error('it never comes to rest')
+    world.run(schedule.nowMs + LOOK_MS)
+  }
+}
