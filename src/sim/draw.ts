@@ -168,7 +168,7 @@ const drawBatch = (random: SimRandom, { programs, healMs }: Around): BatchSpec =
 }
 
 const drawTask = (random: SimRandom, programs: number): TaskRequest => ({
-  job_addr: random.chance(0.05) ? 'noop:' : addressOf(random.int(0, programs - 1)),
+  job_addr: addressOf(random.int(0, programs - 1)),
   arguments: [],
   timeout_ms: random.chance(0.15) ? random.spread(20, 3_000) : 0,
   ...(random.chance(0.5) ? { retries: random.int(1, 3) } : {}),

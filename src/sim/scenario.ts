@@ -2,6 +2,7 @@
 // (draw.ts); a failure is kept as one, since what a seed means changes with the generator.
 
 import type { NodeId, TaskRequest } from '../../protocol/index.ts'
+import type { ManagerConfig } from '../machines/manager-config.ts'
 import type { DiskSpeed } from './disks.ts'
 import type { Delays } from './paths.ts'
 import type { Program } from './programs.ts'
@@ -22,8 +23,9 @@ interface NodeSpec {
 
 export interface ManagerSpec extends NodeSpec {
   readonly ledgerId: string
-  /** Figures of its configuration (ManagerConfig) that are not the default. */
-  readonly config: Readonly<Record<string, number>>
+  /** Figures of its configuration that are not the default. */
+  readonly config: Pick<ManagerConfig, 'pingMs' | 'workerLeaseMs' | 'managerLeaseMs'> &
+    Partial<ManagerConfig>
 }
 
 export interface WorkerSpec extends NodeSpec {

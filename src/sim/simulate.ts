@@ -1,10 +1,11 @@
 // Simulates one scenario from its beginning to its rest, and says what came of it.
 
+import { type Checker, createChecker } from './checker.ts'
 import { Digest } from './digest.ts'
 import { drawScenario } from './draw.ts'
 import { planFaults } from './faults.ts'
 import type { Historian } from './history.ts'
-import type { Scenario } from './scenario.ts'
+import type { ClockSpec, Scenario } from './scenario.ts'
 import { World, type WorldOptions } from './world.ts'
 
 export interface SimulateOptions extends Omit<WorldOptions, 'violation'> {
@@ -41,9 +42,11 @@ export const simulate = (
   const scenario = typeof what === 'number' ? drawScenario(what) : what
   const violations: string[] = []
   const digest = new Digest()
+  const checker = checkerOf(scenario)
   const { historian, isSilent, ...rest } = options
   const pen: Historian = (event) => {
     digest.add(event)
+    checker.see(event)
     historian?.(event)
   }
   const world = new World(scenario, {
@@ -55,6 +58,7 @@ export const simulate = (
     live(world)
     if (!world.isAtRest) violations.push(`not at rest ${scenario.restMs} ms after all`)
     world.rest()
+    for (const { rule, says } of checker.finish()) violations.push(`${rule}: ${says}`)
   } catch (error) {
     violations.push(`threw: ${error instanceof Error ? error.stack : String(error)}`)
   }
@@ -71,6 +75,19 @@ export const simulate = (
     violations,
   }
 }
+
+/** Between the decision to start a program and its start, as programs.ts has it. */
+const START_MS = 6
+
+const checkerOf = ({ managers, workers }: Scenario): Checker =>
+  createChecker({
+    drift: 2 * Math.max(...[...managers, ...workers].map(driftOf)),
+    startMs: START_MS,
+    managerLeaseMs: Math.max(...managers.map(({ config }) => config.managerLeaseMs)),
+  })
+
+const driftOf = ({ clock }: { readonly clock: ClockSpec }): number =>
+  Math.abs(clock.rate - 1)
 
 const live = (world: World): void => {
   const { scenario, schedule } = world
