@@ -112,6 +112,15 @@ const tasksOf = (kind: Kind, body: unknown): readonly TaskAttempt[] | undefined 
       const { task_id: taskId, attempt } = body as RequestOf<'TaskError'>
       return [{ taskId, attempt }]
     }
+    case 'ManagerRequest': {
+      const { settle, tasks } = body as RequestOf<'ManagerRequest'>
+      return settle === true ? tasks.map(named) : undefined
+    }
+    case 'TasksPing': // of whatever attempt
+      return (body as RequestOf<'TasksPing'>).tasks.map((taskId) => ({
+        taskId,
+        attempt: 0,
+      }))
     case 'TasksAbord': {
       const { tasks } = body as RequestOf<'TasksAbord'>
       return tasks.flatMap((task) => (typeof task === 'string' ? [] : [named(task)]))

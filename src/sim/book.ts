@@ -30,8 +30,10 @@ export interface TaskBook {
   readonly assigned: Assigned[]
   readonly requeued: Requeued[]
   readonly runs: RunBook[]
-  /** Attempts that a worker reported as failed. */
-  readonly failed: Set<number>
+  /** Attempts that a worker reported as failed, or was asked about as overdue. */
+  readonly doubted: Set<number>
+  /** Reports of success: by whom, under which attempt. */
+  readonly succeeded: { readonly node: string; readonly attempt: number }[]
   /** When (in the history's order) its attempt was last raised. */
   raisedAt: number
   losses: number
@@ -86,7 +88,8 @@ export class Book {
         assigned: [],
         requeued: [],
         runs: [],
-        failed: new Set(),
+        doubted: new Set(),
+        succeeded: [],
         raisedAt: -1,
         losses: 0,
       }

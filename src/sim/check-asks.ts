@@ -4,8 +4,9 @@
 
 import type { Kind } from '../../protocol/index.ts'
 import { kinds, rowOf } from '../../protocol/index.ts'
-import { type Book, type EventOf, raise } from './book.ts'
+import { type Book, type EventOf, raise, type TaskBook } from './book.ts'
 import type { StartRules } from './check-starts.ts'
+import type { TaskAttempt } from './history.ts'
 import type { Report } from './rules.ts'
 
 interface AskBook {
@@ -28,8 +29,6 @@ export class AskRules {
   readonly #report: Report
   readonly #starts: StartRules
   readonly #asks = new Map<number, AskBook>()
-  /** Not settled yet. */
-  readonly #open = new Set<AskBook>()
 
   constructor(book: Book, report: Report, starts: StartRules) {
     this.#book = book
@@ -45,14 +44,28 @@ export class AskRules {
       answered: undefined,
     }
     this.#asks.set(event.ask, ask)
-    this.#open.add(ask)
-    if (event.exchange !== 'TaskCompleted' && event.exchange !== 'TaskError') return
+    if (event.tasks !== undefined) this.#reported(event, event.tasks)
+  }
+
+  /** TaskCompleted, TaskError; or ManagerRequest, which settles outcomes of either kind. */
+  #reported(event: EventOf<'asked'>, tasks: readonly TaskAttempt[]): void {
+    const { exchange, node } = event
+    if (exchange === 'TasksPing')
+      for (const { taskId } of tasks) this.#overdue(this.#book.task(taskId))
+    const isOutcome = exchange === 'ManagerRequest'
+    if (!isOutcome && exchange !== 'TaskCompleted' && exchange !== 'TaskError') return
     const { reported } = this.#book.life(event)
-    for (const one of event.tasks ?? []) {
+    for (const one of tasks) {
       raise(reported, one)
-      if (event.exchange === 'TaskError')
-        this.#book.task(one.taskId).failed.add(one.attempt)
+      const task = this.#book.task(one.taskId)
+      if (exchange !== 'TaskCompleted') task.doubted.add(one.attempt)
+      if (exchange !== 'TaskError') task.succeeded.push({ node, attempt: one.attempt })
     }
+  }
+
+  /** Asked of a worker that does not say: a time limit may be over. */
+  #overdue({ doubted, requeued }: TaskBook): void {
+    doubted.add(requeued.at(-1)?.attempt ?? 1)
   }
 
   settled(event: EventOf<'settled'>): void {
@@ -65,7 +78,6 @@ export class AskRules {
       return
     }
     ask.settled = event
-    this.#open.delete(ask)
     if ((answer === undefined) === (failure === undefined)) {
       const says = `request ${event.ask} was settled by ${answer ?? 'neither answer'} and ${failure ?? 'nor failure'}`
       this.#report('one-settlement', says, ask.asked, event)
@@ -139,13 +151,6 @@ export class AskRules {
   ): void {
     const says = `${asked.exchange} ${asked.ask} of ${asked.node} ${what}`
     this.#report('answer-allowed', says, asked, event)
-  }
-
-  /** Asks that were never settled though their asker lives. */
-  unsettled(): readonly EventOf<'asked'>[] {
-    return [...this.#open]
-      .map(({ asked }) => asked)
-      .filter((asked) => this.#book.life(asked).ended === undefined)
   }
 }
 

@@ -43,9 +43,9 @@ export class RecordRules {
     task.requeued.push(event)
     task.raisedAt = this.#book.at
     this.#losses(task, event)
-    const failed = failedRuns(task)
-    if (event.failures > failed) {
-      const says = `task ${task.id} counts ${event.failures} failures, ${failed} of its runs failed`
+    const { size } = task.doubted
+    if (event.failures > size) {
+      const says = `task ${task.id} counts ${event.failures} failures, ${size} of its attempts were told or asked about`
       this.#report('failures-real', says, event)
     }
   }
@@ -77,14 +77,8 @@ export class RecordRules {
   #earned(task: TaskBook, event: Closed): void {
     if (event.state === 'aborted') return
     if (event.state === 'completed') {
-      const isEarned = task.runs.some(
-        ({ exited, life }) =>
-          exited?.how === 'exit' &&
-          exited.exitCode === 0 &&
-          task.assigned.some(({ worker }) => worker === life.node),
-      )
-      if (isEarned) return
-    } else if (event.losses > 0 || failedRuns(task) > 0) return
+      if (isEarned(task)) return
+    } else if (event.losses > 0 || task.doubted.size > 0) return
     const says = `task ${task.id} was closed as ${event.state}, no run of it ended so`
     this.#report('outcome-earned', says, ...exits(task), event)
   }
@@ -181,15 +175,20 @@ const goesBack = (before: Shown, after: Shown): boolean =>
 const exits = (task: TaskBook): readonly EventOf<'exited'>[] =>
   task.runs.flatMap(({ exited }) => (exited === undefined ? [] : [exited]))
 
-/** Runs that failed, and attempts that failed before there was a run. */
-const failedRuns = ({ runs, failed }: TaskBook): number => {
-  let count = 0
-  for (const { exited } of runs)
-    if (exited !== undefined && exited.exitCode !== 0) count += 1
-  for (const attempt of failed)
-    if (!runs.some(({ started }) => started.attempt === attempt)) count += 1
-  return count
-}
+/**
+ * Did a run of it end with 0 where it had been assigned? Or, of a task without a program,
+ * did a worker report so under an attempt that had been assigned to it?
+ */
+const isEarned = ({ runs, assigned, succeeded }: TaskBook): boolean =>
+  runs.some(
+    ({ exited, life }) =>
+      exited?.exitCode === 0 && assigned.some(({ worker }) => worker === life.node),
+  ) ||
+  succeeded.some(
+    ({ node, attempt }) =>
+      !runs.some(({ life }) => life.node === node) &&
+      assigned.some((one) => one.worker === node && one.attempt === attempt),
+  )
 
 const launcherLosses = (task: TaskBook): number =>
   exits(task).filter(({ how }) => how === 'launcher-lost').length

@@ -65,10 +65,11 @@ export class StreamRules {
       const task = this.#book.task(first.taskId)
       const runs = task.runs.filter(({ started }) => started.attempt <= first.attempt)
       // Of a task that was aborted, or went with its worker, what was not read yet is gone;
-      // one that could not be started wrote nothing.
+      // one that could not be started, or has no program, wrote nothing.
       const isWhole = task.closed?.state === 'completed'
       const isFitting = (run: RunBook) => reads.every((read) => fits(read, run, isWhole))
-      const isNothing = !isWhole && reads.every(({ text }) => text === '')
+      const isNothing =
+        (!isWhole || runs.length === 0) && reads.every(({ text }) => text === '')
       if (isNothing || runs.some(isFitting)) continue
       const says = `${where(last)} is not what any run of it wrote`
       this.#report('stream-true', says, ...reads)

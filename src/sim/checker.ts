@@ -123,7 +123,7 @@ export const createChecker = (options: CheckOptions = {}): Checker => {
     records.finish()
     starts.finish()
     streams.finish()
-    checkRest(book, asks, report)
+    checkRest(book, report)
     return violations
   }
 
@@ -138,7 +138,7 @@ export const createChecker = (options: CheckOptions = {}): Checker => {
 }
 
 /** The end: it comes, and nothing is left. */
-const checkRest = (book: Book, asks: AskRules, report: Report): void => {
+const checkRest = (book: Book, report: Report): void => {
   const { rested, healed } = book
   if (rested === undefined) {
     if (healed !== undefined)
@@ -154,7 +154,7 @@ const checkRest = (book: Book, asks: AskRules, report: Report): void => {
     report('rests-empty', `at rest runs ${[...left].join(', ')} go on`, rested)
   if (open.length > 0)
     report('rests-empty', `at rest tasks ${open.join(', ')} are open`, rested)
-  const waiting = new Set([...rested.asks, ...asks.unsettled().map(({ ask }) => ask)])
-  if (waiting.size > 0)
-    report('rests-empty', `at rest requests ${[...waiting].join(', ')} wait`, rested)
+  const { asks } = rested
+  if (asks.length > 0)
+    report('rests-empty', `at rest requests ${asks.join(', ')} are overdue`, rested)
 }

@@ -116,7 +116,7 @@ export type HistoryEvent =
       readonly ask: number
       readonly exchange: Kind
       readonly to: string
-      /** The tasks that it concerns: of TaskCompleted, TaskError, TasksAbord, TasksExecute. */
+      /** The tasks that it concerns: of TaskCompleted, TaskError, TasksAbord, TasksExecute, and of a ManagerRequest that settles. */
       readonly tasks?: readonly TaskAttempt[]
     } & Life)
   /** The asker's promise was settled: by an answer of this kind, or by a local failure. */

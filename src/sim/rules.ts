@@ -68,7 +68,10 @@ export const rules = {
     'across',
     'a loss is counted once for a life that held the task and is over',
   ),
-  'failures-real': rule('across', 'a failure is counted for a run that failed'),
+  'failures-real': rule(
+    'across',
+    'a failure is counted for an attempt that its worker told, or did not answer for',
+  ),
 
   'one-settlement': rule(
     'own',

@@ -79,11 +79,15 @@ export const simulate = (
 /** Between the decision to start a program and its start, as programs.ts has it. */
 const START_MS = 6
 
+/** The longest grace of a task, and what it takes to hear of its end. */
+const ABORT_MS = 1_500
+
 const checkerOf = ({ managers, workers }: Scenario): Checker =>
   createChecker({
     drift: 2 * Math.max(...[...managers, ...workers].map(driftOf)),
     startMs: START_MS,
-    managerLeaseMs: Math.max(...managers.map(({ config }) => config.managerLeaseMs)),
+    abortMs: ABORT_MS,
+    managerLeaseMs: Math.min(...managers.map(({ config }) => config.managerLeaseMs)),
   })
 
 const driftOf = ({ clock }: { readonly clock: ClockSpec }): number =>

@@ -384,7 +384,11 @@ const bad: readonly Bad[] = [
   [
     'a request without an answer at rest',
     'rests-empty',
-    story().succeeds(one).asks(one, 'ManagerPing', 'manager').heals().rests(),
+    story()
+      .succeeds(one)
+      .asks(one, 'ManagerPing', 'manager')
+      .heals()
+      .rests({ asks: [3] }),
   ],
 ]
 
