@@ -15,6 +15,7 @@ import {
   heldBytes,
   isClosed,
   isSent,
+  NO_TICKETS,
   resultOf,
   type Task,
   type Worker,
@@ -197,8 +198,8 @@ export class TaskCore {
     this.effect({ kind: 'closed', task })
     task.copyAt?.outgoingAborts.push(task)
     task.copyAt = undefined
-    if (task.ticket !== undefined) this.leave(task.ticket)
-    task.ticket = undefined
+    for (const ticket of task.tickets) this.leave(ticket)
+    task.tickets = NO_TICKETS
   }
 
   leave(ticket: CancelTicket): void {
@@ -217,10 +218,10 @@ export class TaskCore {
   /** A copy at this worker has to end; sent until acknowledged. */
   abort(worker: Worker, task: Task, attempt: number, ticket?: CancelTicket): void {
     if (worker.status === 'lost') return
+    const earlier = worker.aborting.get(task)?.tickets ?? NO_TICKETS
     if (ticket !== undefined) ticket.left += 1
-    const earlier = worker.aborting.get(task)?.ticket
-    if (earlier !== undefined) this.leave(earlier)
-    worker.aborting.set(task, { attempt, ticket })
+    const tickets = ticket === undefined ? earlier : [...earlier, ticket]
+    worker.aborting.set(task, { attempt, tickets })
   }
 
   /** Sends the aborts whose tasks are closed for good, or wait again. */
@@ -233,7 +234,8 @@ export class TaskCore {
 
   /** Nothing is left at this worker that could be stopped. */
   releaseAborts(worker: Worker): void {
-    for (const { ticket } of worker.aborting.values()) if (ticket) this.leave(ticket)
+    for (const { tickets } of worker.aborting.values())
+      for (const ticket of tickets) this.leave(ticket)
     worker.aborting.clear()
     worker.outgoingAborts = []
   }

@@ -54,8 +54,8 @@ export interface Task {
   resent: number
   /** Somebody wants to hear when it moves. */
   watched: boolean
-  /** The TasksCancel that closes it. */
-  ticket: CancelTicket | undefined
+  /** The TasksCancel that wait until it is closed for good. */
+  tickets: readonly CancelTicket[]
   // Its place in a queue, or among the closed; and in the heap of due times.
   shape: Shape | undefined
   previous: Task | undefined
@@ -139,8 +139,12 @@ export interface Worker {
 
 export interface Abort {
   readonly attempt: number
-  readonly ticket: CancelTicket | undefined
+  /** The TasksCancel that wait for its Ack. */
+  readonly tickets: readonly CancelTicket[]
 }
+
+/** Of tasks that nobody cancels: nearly all. */
+export const NO_TICKETS: readonly CancelTicket[] = []
 
 export const isClosed = (task: Task): boolean =>
   task.state === 'completed' || task.state === 'failed' || task.state === 'aborted'

@@ -11,6 +11,7 @@ import {
   type HandOut,
   handOutOf,
   isClosed,
+  NO_TICKETS,
   type Task,
   type Worker,
 } from './task-record.ts'
@@ -131,7 +132,7 @@ export const newTask = (
     excluded: undefined,
     resent: 0,
     watched: false,
-    ticket: undefined,
+    tickets: NO_TICKETS,
     shape: undefined,
     previous: undefined,
     next: undefined,
@@ -209,7 +210,7 @@ export const onNotStored = (core: TaskCore, change: Submitted): void => {
     core.tasks.delete(task.seq)
     core.open -= 1
     task.batch.open -= 1
-    if (task.ticket !== undefined) core.leave(task.ticket)
+    for (const ticket of task.tickets) core.leave(ticket)
   }
   if (batch === undefined) return
   batch.submissions.splice(batch.submissions.indexOf(change), 1)
@@ -220,13 +221,18 @@ export const onNotStored = (core: TaskCore, change: Submitted): void => {
 export const onCancel = (core: TaskCore, event: Of<'cancel'>): void => {
   const { ticket } = event
   for (const task of event.tasks) {
-    if (task.closing !== undefined || isClosed(task)) {
+    if (isClosed(task)) {
+      ticket.closed += 1
+      continue
+    }
+    // Closed is what is on record as closed: before, a restart may find it open.
+    ticket.left += 1
+    task.tickets = [...task.tickets, ticket]
+    if (task.closing !== undefined) {
       ticket.closed += 1
       continue
     }
     ticket.aborted += 1
-    ticket.left += 1
-    task.ticket = ticket
     const { worker, attempt } = task
     if (worker !== undefined && core.hasCopy(task)) {
       core.abort(worker, task, attempt, ticket)

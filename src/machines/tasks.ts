@@ -242,7 +242,7 @@ const onAbortAcked = (
     for (const [task, abort] of worker.aborting) {
       if (task.id !== task_id || abort.attempt > attempt) continue
       worker.aborting.delete(task)
-      if (abort.ticket !== undefined) core.leave(abort.ticket)
+      for (const ticket of abort.tickets) core.leave(ticket)
       break
     }
   }

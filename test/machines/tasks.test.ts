@@ -476,6 +476,27 @@ t.test('a deadline pauses while the worker is suspect', async (t) => {
   t.match(act({ kind: 'tick', ...staged.at() }), [{ kind: 'ask', tasks: [task] }])
 })
 
+t.test('a cancel is answered when the outcome is on record, not before', async (t) => {
+  for (const outcome of [completed(), cancel]) {
+    const staged = stage('queued')
+    const { act, commit, task } = staged
+    if (outcome === cancel) act(cancel(staged))
+    else {
+      act({ kind: 'place', ...staged.at() })
+      commit()
+      act(outcome(staged))
+    }
+    t.same(act(cancel(staged)), [], 'its outcome is decided, and not durable')
+    t.match(
+      commit()
+        .map(({ kind }) => kind)
+        .filter((kind) => kind === 'cancelled'),
+      ['cancelled'],
+    )
+    t.match(act(cancel(staged)), [{ kind: 'cancelled' }], task.state)
+  }
+})
+
 t.test('an abort without its Ack is said again, and ends with the worker', async (t) => {
   const staged = stage('running')
   const { act, commit, pass, worker } = staged
