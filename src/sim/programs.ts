@@ -112,6 +112,7 @@ export class SimRun implements Run {
   #base = 0
   #isStream: boolean
   #isBlocked = false
+  #isTold = false
   #partsLeft: number
 
   constructor(
@@ -174,7 +175,9 @@ export class SimRun implements Run {
 
   #exit(): void {
     const { failures = 0, exitCode = 0 } = this.#program
-    this.#over({ exitCode: this.attempt <= failures ? 1 : exitCode })
+    // Told to end, it does not say that it has done its work.
+    const hasFailed = this.#isTold || this.attempt <= failures
+    this.#over({ exitCode: hasFailed ? 1 : exitCode })
   }
 
   #write(): void {
@@ -205,6 +208,7 @@ export class SimRun implements Run {
       if (this.#wanted !== 'SIGKILL') this.#wanted = signal
       return
     }
+    this.#isTold = true
     if (signal !== 'SIGKILL' && this.#program.ignoresTerm === true) return
     const { schedule } = this.life
     if (this.#killing !== undefined) {
