@@ -13,6 +13,7 @@ import type { TaskRequest } from '../../protocol/index.ts'
 import type { ManagerConfig } from './manager-config.ts'
 import type { Shape } from './task-queue.ts'
 import type { Worker } from './task-record.ts'
+import { isLessLoaded, mayPrefetch, type Room } from './worker-room.ts'
 
 /** What a task asks of a worker, with the defaults filled in. */
 export interface Need {
@@ -116,38 +117,39 @@ export const occupy = (worker: Worker, need: Need, sign: 1 | -1): void => {
   }
 }
 
-/** Part of its cores in use, then the number of tasks. */
-const load = (worker: Worker): number =>
-  (worker.usedCores / Math.max(1, worker.cores)) * 1e6 + worker.tasks.size
-
-const mayPrefetch = (worker: Worker, config: ManagerConfig): boolean =>
-  worker.meanRunMs !== undefined && worker.meanRunMs < config.prefetchBelowMs
+/** What a placement is made with. */
+export interface Placing {
+  readonly room: Room
+  readonly config: ManagerConfig
+  readonly nowMs: number
+  /** Workers that are kept free, and for which shape. */
+  readonly reserved: ReadonlyMap<Worker, Shape>
+}
 
 /** The least loaded worker with room for the next task of this shape. */
-export const choose = (
-  shape: Shape,
-  workers: Iterable<Worker>,
-  reserved: ReadonlyMap<Worker, Shape>,
-  config: ManagerConfig,
-  nowMs: number,
-): Worker | undefined => {
-  const { need } = shape
+export const choose = (shape: Shape, placing: Placing): Worker | undefined => {
+  const { room } = placing
+  const heap = shape.need.cores > 0 ? room.withCores : room.coreless
+  const { first } = heap
+  if (first === undefined || takes(first, shape, placing)) return first
   let best: Worker | undefined
-  let bestLoad = Number.POSITIVE_INFINITY
-  for (const worker of workers) {
-    if (!isOffered(worker, nowMs)) continue
-    const depth = mayPrefetch(worker, config) ? 2 : 1
-    if (!hasRoom(need, worker, config, depth)) continue
-    const its = load(worker)
-    if (its >= bestLoad) continue
-    const holder = reserved.get(worker)
-    if (holder !== undefined && holder !== shape) continue
-    if (shape.excluded?.has(worker.nodeId) || objection(need, worker) !== undefined)
-      continue
-    best = worker
-    bestLoad = its
-  }
+  for (const worker of heap.values())
+    if (
+      (best === undefined || isLessLoaded(worker, best)) &&
+      takes(worker, shape, placing)
+    )
+      best = worker
   return best
+}
+
+const takes = (worker: Worker, shape: Shape, placing: Placing): boolean => {
+  const { config, nowMs, reserved } = placing
+  const { need, excluded } = shape
+  if (!isOffered(worker, nowMs)) return false
+  if (!hasRoom(need, worker, config, mayPrefetch(worker, config) ? 2 : 1)) return false
+  const holder = reserved.get(worker)
+  if (holder !== undefined && holder !== shape) return false
+  return !excluded?.has(worker.nodeId) && objection(need, worker) === undefined
 }
 
 /** The worker to keep free for a shape that finds no room: the one it has, else the emptiest. */
@@ -156,14 +158,15 @@ export const toReserve = (
   workers: Iterable<Worker>,
   reserved: ReadonlyMap<Worker, Shape>,
 ): Worker | undefined => {
+  const isFit = (worker: Worker): boolean =>
+    worker.status === 'managing' &&
+    !reserved.has(worker) &&
+    !shape.excluded?.has(worker.nodeId) &&
+    objection(shape.need, worker) === undefined
+  if (shape.reserved !== undefined && isFit(shape.reserved)) return shape.reserved
   let best: Worker | undefined
-  for (const worker of workers) {
-    if (worker.status !== 'managing' || reserved.has(worker)) continue
-    if (shape.excluded?.has(worker.nodeId)) continue
-    if (objection(shape.need, worker) !== undefined) continue
-    if (worker === shape.reserved) return worker
-    if (best === undefined || load(worker) < load(best)) best = worker
-  }
+  for (const worker of workers)
+    if ((best === undefined || isLessLoaded(worker, best)) && isFit(worker)) best = worker
   return best
 }
 

@@ -20,6 +20,7 @@ import {
   type Task,
   type Worker,
 } from './task-record.ts'
+import { Room } from './worker-room.ts'
 
 export class TaskCore {
   readonly config: ManagerConfig
@@ -31,9 +32,17 @@ export class TaskCore {
     { readonly change: Submitted; left: number; durable: boolean }
   >()
   readonly workers = new Map<string, Worker>()
+  readonly room: Room
+  /**
+   * Workers for which time alone brings something: an abort to be said again, the end of a
+   * pause, the end of waiting for one that is lost. Some may be in without need.
+   */
+  readonly restless = new Set<Worker>()
   readonly queue = new TaskQueue()
   readonly due = new DueHeap()
   nextSeq = 1
+  /** How many workers there ever were. */
+  workersSeen = 0
   /** Where placement stopped looking, if it did not get through. */
   resumeAt = 0
   /** Not closed, those whose outcome is being recorded included. */
@@ -47,6 +56,7 @@ export class TaskCore {
 
   constructor(config: ManagerConfig, ledgerId: string) {
     this.config = config
+    this.room = new Room(config)
     this.prefix = `${ledgerId}-`
   }
 
@@ -96,6 +106,7 @@ export class TaskCore {
     worker.tasks.delete(task)
     occupy(worker, task.need, -1)
     task.worker = undefined
+    this.room.changed(worker)
   }
 
   enqueue(task: Task, where: 'front' | 'back'): void {
@@ -113,6 +124,7 @@ export class TaskCore {
     task.resent = 0
     worker.tasks.add(task)
     occupy(worker, task.need, 1)
+    this.room.changed(worker)
     const { seq, attempt } = task
     const { nodeId, bootId, hostName, address } = worker
     const change: Change = {
@@ -230,6 +242,11 @@ export class TaskCore {
     const tasks = worker.outgoingAborts
     worker.outgoingAborts = []
     this.effect({ kind: 'abort', worker, tasks })
+  }
+
+  forgetWorker(worker: Worker): void {
+    this.workers.delete(worker.nodeId)
+    this.restless.delete(worker)
   }
 
   /** Nothing is left at this worker that could be stopped. */

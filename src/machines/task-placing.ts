@@ -1,6 +1,6 @@
 // Placing queued tasks, once per turn, and what falls due.
 
-import { choose, isOffered, toReserve } from './placement.ts'
+import { choose, toReserve } from './placement.ts'
 import type { TaskCore } from './task-core.ts'
 import type { TaskEvent } from './task-events.ts'
 import type { Shape } from './task-queue.ts'
@@ -16,7 +16,7 @@ interface At {
 export const place = (core: TaskCore, at: At): void => {
   const from = core.resumeAt
   core.resumeAt = 0
-  if (core.queue.size === 0 || !someRoom(core, at.nowMs)) return
+  if (core.queue.size === 0 || core.room.isNone) return
   const shapes = core.queue.shapes()
   const first = from < shapes.length ? from : 0
   const end = Math.min(shapes.length, first + core.config.shapesPerTurn)
@@ -28,28 +28,18 @@ export const place = (core: TaskCore, at: At): void => {
   if (end < shapes.length) core.resumeAt = end
 }
 
-/** Most turns of a busy mesh end here. */
-const someRoom = ({ workers, config }: TaskCore, nowMs: number): boolean => {
-  for (const worker of workers.values())
-    if (
-      isOffered(worker, nowMs) &&
-      (worker.usedCores < 2 * worker.cores || worker.coreless < config.coreless)
-    )
-      return true
-  return false
-}
-
 const placeShape = (
   core: TaskCore,
   shape: Shape,
   reserved: Map<Worker, Shape>,
   at: At,
 ): void => {
-  const { config, workers } = core
+  const { config, workers, room } = core
+  const placing = { room, config, reserved, nowMs: at.nowMs }
   for (;;) {
     const task = shape.head
     if (task === undefined) break
-    const worker = choose(shape, workers.values(), reserved, config, at.nowMs)
+    const worker = choose(shape, placing)
     if (worker === undefined) break
     shape.blockedSinceMs = undefined
     shape.reserved = undefined
@@ -70,12 +60,16 @@ export const onTick = (core: TaskCore, at: Of<'tick'>): void => {
     onDue(core, task, asked, at)
   }
   for (const [worker, tasks] of asked) core.effect({ kind: 'ask', worker, tasks })
-  for (const worker of core.workers.values()) {
+  for (const worker of core.restless) {
     core.flushAborts(worker)
     if (worker.abortAgainAtMs <= at.nowMs) abortAgain(core, worker)
     if (worker.status === 'lost') onLongLost(core, worker, at)
+    else if (isAtRest(worker, at.nowMs)) core.restless.delete(worker)
   }
 }
+
+const isAtRest = ({ abortAgainAtMs, busyUntilMs }: Worker, nowMs: number): boolean =>
+  abortAgainAtMs === Number.POSITIVE_INFINITY && busyUntilMs <= nowMs
 
 const onDue = (core: TaskCore, task: Task, asked: Map<Worker, Task[]>, at: At): void => {
   if (task.dueFor === 'retry') {
@@ -120,7 +114,7 @@ export const abortAgain = (core: TaskCore, worker: Worker): void => {
 const onLongLost = (core: TaskCore, worker: Worker, at: At): void => {
   if (at.nowMs < worker.lostAtMs + 10 * core.config.managerLeaseMs) return
   countPendingLosses(core, worker, at.wallMs)
-  core.workers.delete(worker.nodeId)
+  core.forgetWorker(worker)
 }
 
 export const countPendingLosses = (

@@ -11,6 +11,7 @@ import type {
 import type { Assigned, Change, Closed, Submission, Submitted } from '../records.ts'
 import type { Need } from './placement.ts'
 import type { Shape } from './task-queue.ts'
+import type { RoomPlace } from './worker-room.ts'
 
 /** One durable hand-out. Only a node that is in this list may say how the task ended. */
 export interface HandOut extends Pick<Assigned, 'attempt' | 'nodeId' | 'hostName'> {
@@ -135,6 +136,8 @@ export interface Worker {
   /** Gathered in one turn, to leave in one message. */
   outgoing: Task[]
   outgoingAborts: Task[]
+  /** Where it stands among those that have room. */
+  readonly room: RoomPlace
 }
 
 export interface Abort {

@@ -51,7 +51,7 @@ const onRefusal = (
     case 'draining': {
       const { busyMs, drainingMs } = core.config
       const awayMs = reason === 'busy' ? busyMs : drainingMs
-      leaveAlone(worker, retry_after_ms ?? awayMs, at.nowMs)
+      leaveAlone(core, worker, retry_after_ms ?? awayMs, at)
       core.enqueue(task, 'front')
       return
     }
@@ -77,13 +77,14 @@ const onRefusal = (
   }
 }
 
-const leaveAlone = (worker: Worker, ms: number, nowMs: number): void => {
-  worker.busyUntilMs = Math.max(worker.busyUntilMs, nowMs + ms)
+const leaveAlone = (core: TaskCore, worker: Worker, ms: number, at: At): void => {
+  worker.busyUntilMs = Math.max(worker.busyUntilMs, at.nowMs + ms)
+  core.restless.add(worker)
 }
 
 export const onRejected = (core: TaskCore, event: Of<'rejected'>): void => {
-  const { worker, sent, retryAfterMs, nowMs } = event
-  leaveAlone(worker, retryAfterMs ?? core.config.busyMs, nowMs)
+  const { worker, sent, retryAfterMs } = event
+  leaveAlone(core, worker, retryAfterMs ?? core.config.busyMs, event)
   // From the last to the first, so that they stand in the queue as they stood before.
   for (let i = sent.length - 1; i >= 0; i--) {
     const assignment = sent[i]
@@ -147,5 +148,6 @@ export const overrun = (core: TaskCore, task: Task, at: At): void => {
   if (worker === undefined) return
   core.abort(worker, task, attempt)
   worker.outgoingAborts.push(task)
+  core.restless.add(worker)
   countFailure(core, task, { kind: 'TimedOut' }, at)
 }

@@ -10,6 +10,7 @@ import type { TaskEvent, WorkerClaims } from './task-events.ts'
 import { begin, onCompleted, onError } from './task-outcomes.ts'
 import { abortAgain, countPendingLosses } from './task-placing.ts'
 import { isClosed, type Task, type Worker } from './task-record.ts'
+import { noPlace } from './worker-room.ts'
 
 type Of<K extends TaskEvent['kind']> = Extract<TaskEvent, { kind: K }>
 
@@ -53,6 +54,7 @@ export const workerFor = (
     abortAgainAtMs: Number.POSITIVE_INFINITY,
     outgoing: [],
     outgoingAborts: [],
+    room: noPlace(core.workersSeen++),
   }
   core.workers.set(nodeId, worker)
   return worker
@@ -79,6 +81,7 @@ export const onReconcile = (core: TaskCore, event: Of<'reconcile'>): void => {
   if (reborn) onReborn(core, worker, event)
   else worker.lossPending.clear() // that boot is back: nothing was lost with it
   takeClaims(worker, claims, nowMs)
+  core.room.changed(worker)
   const drops: TaskAttempt[] = []
   const seen = new Set<Task>()
   for (const entry of inventory)
@@ -207,11 +210,12 @@ export const onSettle = (core: TaskCore, event: Of<'settle'>): void => {
   core.effect({ kind: 'drop', drops })
 }
 
-export const onSuspect = (worker: Worker, nowMs: number): void => {
+export const onSuspect = (core: TaskCore, worker: Worker, nowMs: number): void => {
   if (worker.status !== 'managing') return
   worker.status = 'suspect'
   worker.sinceMs = nowMs
   worker.suspectAtMs = nowMs
+  core.room.changed(worker)
 }
 
 export const onLost = (core: TaskCore, event: Of<'lost'>): void => {
@@ -219,6 +223,8 @@ export const onLost = (core: TaskCore, event: Of<'lost'>): void => {
   worker.status = 'lost'
   worker.sinceMs = nowMs
   worker.lostAtMs = nowMs
+  core.room.changed(worker)
+  core.restless.add(worker)
   core.releaseAborts(worker)
   takeBackUnsent(core, worker)
   for (const task of newestFirst(worker)) {
@@ -227,5 +233,5 @@ export const onLost = (core: TaskCore, event: Of<'lost'>): void => {
     core.requeue(task, event)
   }
   // It left in good order: nothing of it is awaited.
-  if (cost === 'none' && worker.lossPending.size === 0) core.workers.delete(worker.nodeId)
+  if (cost === 'none' && worker.lossPending.size === 0) core.forgetWorker(worker)
 }

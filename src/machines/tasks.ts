@@ -90,7 +90,7 @@ export class TaskTable {
         onSettle(core, event)
         return
       case 'suspect':
-        onSuspect(event.worker, event.nowMs)
+        onSuspect(core, event.worker, event.nowMs)
         return
       case 'lost':
         onLost(core, event)
@@ -127,6 +127,7 @@ export class TaskTable {
         return
       case 'abort-unanswered':
         event.worker.abortAgainAtMs = event.nowMs + ABORT_AGAIN_MS
+        core.restless.add(event.worker)
         return
     }
   }
@@ -210,7 +211,7 @@ export class TaskTable {
   nextDueMs(nowMs: number): number {
     const core = this.#core
     let due = core.due.first?.dueMs ?? Number.POSITIVE_INFINITY
-    for (const worker of core.workers.values()) {
+    for (const worker of core.restless) {
       if (worker.aborting.size > 0 && worker.status === 'managing')
         due = Math.min(due, worker.abortAgainAtMs)
       if (worker.busyUntilMs > nowMs && core.queue.size > 0)
@@ -272,5 +273,6 @@ const restore = (
   task.worker = worker
   worker.tasks.add(task)
   occupy(worker, task.need, 1)
+  core.room.changed(worker)
   core.setState(task, 'sent')
 }

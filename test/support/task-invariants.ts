@@ -30,7 +30,11 @@ export const invariants = (table: TaskTable): string[] => {
     queued === table.counts.queued,
     `${queued} wait, ${table.counts.queued} are counted`,
   )
-  for (const worker of table.workers()) checkWorker(worker, check)
+  for (const worker of table.workers()) {
+    checkWorker(worker, check)
+    checkRoom(worker, check)
+    check(hasItsTime(worker, table.nextDueMs(0)), `${worker.nodeId} is not waited for`)
+  }
   for (const batch of table.batches()) {
     const tasks = [...table.tasks()].filter((task) => task.batch === batch)
     const running = tasks.filter(({ state }) => state === 'running').length
@@ -75,4 +79,24 @@ const checkWorker = (
   check(none === coreless, `${nodeId} counts ${coreless} without cores, has ${none}`)
   check(runs === running, `${nodeId} counts ${running} running, has ${runs}`)
   check(worker.status !== 'lost' || tasks.size === 0, `${nodeId} is lost and holds tasks`)
+}
+
+/** It stands among those that have room exactly if it has some, and where its load says. */
+const checkRoom = (
+  { nodeId, status, cores, usedCores, tasks, room }: Worker,
+  check: (isTrue: boolean, what: string) => unknown,
+) => {
+  const isManaged = status === 'managing'
+  const isIn = room.withCores >= 0
+  check(isManaged || (!isIn && room.coreless < 0), `${nodeId} is ${status}, has room`)
+  check(!isManaged || usedCores >= cores || isIn, `${nodeId} has cores that are not seen`)
+  check(usedCores < 2 * cores || !isIn, `${nodeId} is full and offered`)
+  const load = (usedCores / Math.max(1, cores)) * 1e6 + tasks.size
+  check(!isIn || load === room.load, `${nodeId} is loaded ${load}, counts ${room.load}`)
+}
+
+const hasItsTime = (worker: Worker, dueMs: number): boolean => {
+  if (worker.status === 'lost') return dueMs < Number.POSITIVE_INFINITY
+  const isTold = worker.status === 'managing' && worker.aborting.size > 0
+  return !isTold || dueMs <= worker.abortAgainAtMs
 }
