@@ -33,6 +33,8 @@ const table: Readonly<Record<string, readonly string[]>> = {
     '../identity/x.ts',
     '../discovery/x.ts',
   ],
+  conformance: ['ws', 'msgpackr', 'ajv/dist/2020.js', 'node:net', './peer.ts'],
+  'conformance/cases': ['../peer.ts', 'node:fs', './frames.ts'],
   'src/commands': [
     protocol,
     'commander',
@@ -74,6 +76,8 @@ const forbidden: Readonly<Record<string, readonly string[]>> = {
     '../log.ts',
   ],
   'src/client': ['ws', 'commander', '../roles/x.ts', '../runner/x.ts', '../node.ts'],
+  conformance: ['../protocol/index.ts', '../src/mesh/knock.ts', 'io-ts', 'execa'],
+  'conformance/cases': ['../../protocol/index.ts', '../../src/node.ts', 'ws'],
   'src/commands': [
     'ws',
     '../roles/x.ts',

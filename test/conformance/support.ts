@@ -1,0 +1,37 @@
+// A node of the compiled program, on a free port, with a state directory of its own.
+
+import { spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import type { Test } from 'tap'
+import { parseAddress, readMesh, type Target } from '../../conformance/target.ts'
+
+/** `before`: arguments of Node itself. */
+export const startNode = async (
+  t: Test,
+  role: 'worker' | 'manager',
+  before: readonly string[] = [],
+  environment: NodeJS.ProcessEnv = {},
+): Promise<Target> => {
+  const state = `${t.testdir({})}/s`
+  const own = ['--state', state, '--name', 'kit', '--no-mdns', '--port', '0']
+  const more = role === 'worker' ? ['--cores', '2'] : ['--ping', '500ms']
+  const child = spawn(
+    process.execPath,
+    [...before, 'dist/src/cli.js', '--role', role, ...own, ...more],
+    { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...environment } },
+  )
+  const exited = new Promise((resolve) => child.once('exit', resolve))
+  t.teardown(async () => {
+    child.kill('SIGINT')
+    child.kill('SIGINT') // twice: at once
+    await exited
+  })
+  child.stderr.resume()
+  for await (const line of createInterface(child.stdout)) {
+    const url = /listening\s+(ws:\S+)/.exec(line)?.[1]
+    if (url === undefined) continue
+    child.stdout.resume()
+    return { ...parseAddress(url), ...readMesh(state) }
+  }
+  throw new Error('the node ended before it listened')
+}
