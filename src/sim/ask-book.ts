@@ -49,8 +49,11 @@ export class AskBook {
     this.#open.set(ask, { life, untilMs: atMs + timeoutMs * 1.1 })
     const { node, bootId: boot } = life
     const tasks = tasksOf(exchange, body)
-    const event = { kind: 'asked', atMs, node, boot, ask, exchange, to } as const
-    this.#historian(tasks === undefined ? event : { ...event, tasks })
+    this.#historian(
+      tasks === undefined
+        ? { kind: 'asked', atMs, node, boot, ask, exchange, to }
+        : { kind: 'asked', atMs, node, boot, ask, exchange, to, tasks },
+    )
     return ask
   }
 
@@ -60,14 +63,16 @@ export class AskBook {
       this.#open.delete(ask)
       const { node, bootId: boot } = life
       const { nowMs: atMs } = life.schedule
-      const event = { kind: 'settled', atMs, node, boot, ask } as const
       if (outcome._tag === 'Left') {
-        this.#historian({ ...event, failure: outcome.left.kind })
+        const { kind: failure } = outcome.left
+        this.#historian({ kind: 'settled', atMs, node, boot, ask, failure })
       } else {
         const { kind: answer } = outcome.right
         const leaseMs = leaseOf(outcome.right)
         this.#historian(
-          leaseMs === undefined ? { ...event, answer } : { ...event, answer, leaseMs },
+          leaseMs === undefined
+            ? { kind: 'settled', atMs, node, boot, ask, answer }
+            : { kind: 'settled', atMs, node, boot, ask, answer, leaseMs },
         )
       }
       settle(outcome)
@@ -86,8 +91,11 @@ export class AskBook {
       const { node, bootId: boot } = life
       const { nowMs: atMs } = life.schedule
       const tasks = tasksOf(kind, body)
-      const event = { kind: 'answered', atMs, node, boot, ask, answer } as const
-      this.#historian(tasks === undefined ? event : { ...event, tasks })
+      this.#historian(
+        tasks === undefined
+          ? { kind: 'answered', atMs, node, boot, ask, answer }
+          : { kind: 'answered', atMs, node, boot, ask, answer, tasks },
+      )
       respond(answer, answerBody)
     }
   }

@@ -2,15 +2,20 @@
 // histories can be compared without being kept.
 
 import type { HistoryEvent } from './history.ts'
+import { hashText } from './random.ts'
+
+/** Short texts come again and again (names, ids): each is hashed once. */
+const REMEMBERED = 64
 
 export class Digest {
   #a = 0x811c9dc5
   #b = 0x1b873593
   count = 0
+  readonly #known = new Map<string, number>()
 
   add(event: HistoryEvent): void {
     this.count += 1
-    this.#value(event)
+    this.#fields(event)
   }
 
   /** 16 hex digits. */
@@ -20,32 +25,40 @@ export class Digest {
       .join('')
   }
 
-  #value(value: unknown): void {
-    if (typeof value === 'string') this.#string(value)
-    else if (typeof value === 'number') this.#number(value)
-    else if (typeof value === 'object' && value !== null) {
-      for (const key in value) {
-        this.#word(key.length)
-        // Own fields of plain data, and the items of lists.
-        this.#value((value as Record<string, unknown>)[key])
-      }
-    } else this.#word(value === true ? 1 : 2)
+  #fields(value: object): void {
+    for (const key in value) {
+      this.#word(key.length)
+      // Own fields of plain data, and the items of lists.
+      const field = (value as Record<string, unknown>)[key]
+      if (typeof field === 'string') this.#string(field)
+      else if (typeof field === 'number') this.#number(field)
+      else if (typeof field === 'object' && field !== null) this.#fields(field)
+      else this.#word(field === true ? 1 : 2)
+    }
   }
 
   #string(text: string): void {
-    for (let i = 0; i < text.length; i++) this.#word(text.charCodeAt(i))
-    this.#word(0x10000)
+    if (text.length > REMEMBERED) {
+      this.#word(hashText(text))
+      return
+    }
+    let hash = this.#known.get(text)
+    if (hash === undefined) {
+      hash = hashText(text)
+      this.#known.set(text, hash)
+    }
+    this.#word(hash)
   }
 
   #number(value: number): void {
-    this.#word(value | 0)
-    if (!Number.isInteger(value)) this.#word(Math.floor((value % 1) * 2 ** 32) | 0)
-    else if (value > 2 ** 31) this.#word(Math.floor(value / 2 ** 32))
+    const whole = Math.floor(value)
+    this.#word(whole | 0)
+    if (whole !== value) this.#word(((value - whole) * 2 ** 32) | 0)
+    else if (whole > 2 ** 31) this.#word((whole / 2 ** 32) | 0)
   }
 
   #word(word: number): void {
     this.#a = Math.imul(this.#a ^ word, 0x01000193)
-    this.#b = Math.imul(this.#b + word, 0x5bd1e995)
-    this.#b ^= this.#b >>> 15
+    this.#b = Math.imul((this.#b + word) ^ (this.#b >>> 15), 0x5bd1e995)
   }
 }

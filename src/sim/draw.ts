@@ -24,7 +24,7 @@ export const drawScenario = (seed: number): Scenario => {
   const programs = Array.from({ length: random.int(3, 8) }, () => drawProgram(random))
   const managers = drawManagers(random)
   const workers = drawWorkers(random, managers)
-  const healMs = random.spread(4_000, 40_000)
+  const healMs = random.spread(3_000, 25_000)
   const clients = drawClients(random, { managers, programs, healMs })
   const nodes = { managers, workers, clients, healMs }
   return {
@@ -35,7 +35,7 @@ export const drawScenario = (seed: number): Scenario => {
       spikes: random.pick([0, 0, 0.02]),
     },
     chunkMs: random.pick([0, 0.5, 5]),
-    wire: random.pick([0, 0, 0, 0.1, 1]),
+    wire: random.pick([0, 0, 0, 0, 0, 0, 0.2, 0.2, 0.2, 1]),
     streamBytes: random.pick([64, 512]),
     managers,
     workers,
@@ -73,6 +73,8 @@ const drawProgram = (random: SimRandom): Program => {
     {},
     {},
     {},
+    {},
+    {},
     { exitCode: 3 },
     { failures: 1 },
     { failures: 2 },
@@ -86,7 +88,7 @@ const drawProgram = (random: SimRandom): Program => {
 
 const drawManagers = (random: SimRandom): readonly ManagerSpec[] =>
   Array.from({ length: random.pick([1, 1, 1, 2, 2, 3]) }, (_, index) => {
-    const pingMs = random.pick([250, 500, 1_000])
+    const pingMs = random.pick([300, 1_000, 2_000])
     return {
       name: `m${index + 1}`,
       nodeId: random.hex(16),
@@ -151,7 +153,7 @@ const drawBatch = (random: SimRandom, { programs, healMs }: Around): BatchSpec =
   const soonMs = () => random.spread(5, 5_000)
   const some = (share: number) =>
     tasks.flatMap((_, index) => (random.chance(share) ? [index] : []))
-  const cancel = random.chance(0.25)
+  const cancel = random.chance(0.35)
     ? {
         afterMs: soonMs(),
         ...(random.chance(0.5) ? { tasks: [random.int(0, count - 1)] } : {}),

@@ -48,7 +48,6 @@ export class Life implements Owner {
   #isTurning = false
   readonly #lateTimers: Planned[] = []
   readonly #lateInput: Planned[] = []
-  readonly #timers = new Set<Planned>()
 
   constructor(schedule: Schedule, options: LifeOptions) {
     this.schedule = schedule
@@ -73,11 +72,8 @@ export class Life implements Owner {
   #after(ms: number, act: () => void): Cancel {
     const delayMs = Math.min(Math.max(ms, 1), MAX_DELAY_MS)
     const atMs = this.schedule.nowMs + delayMs / this.#rate + ROUNDING_MS
-    const planned = this.schedule.at(atMs, act, this)
-    this.#timers.add(planned)
-    return () => {
-      if (this.#timers.delete(planned)) this.schedule.cancel(planned)
-    }
+    const planned = this.schedule.at(atMs, act, this, true)
+    return () => this.schedule.cancel(planned)
   }
 
   /** Something reaches it from outside, `ms` of the world's time from now. */
@@ -89,7 +85,7 @@ export class Life implements Owner {
   hear(act: () => void): void {
     if (this.isOver) return
     if (this.isFrozen) {
-      this.#lateInput.push({ atMs: 0, turn: 0, act, owner: this })
+      this.#lateInput.push({ atMs: 0, turn: 0, act, owner: this, isTimer: false })
       return
     }
     this.#turn(act)
@@ -110,12 +106,11 @@ export class Life implements Owner {
     if (act === undefined) return
     if (this.isOver) return
     if (this.isFrozen) {
-      const late = this.#timers.has(planned) ? this.#lateTimers : this.#lateInput
+      const late = planned.isTimer ? this.#lateTimers : this.#lateInput
       late.push(planned)
       return
     }
     planned.act = undefined
-    this.#timers.delete(planned)
     this.#turn(act)
   }
 
@@ -130,8 +125,6 @@ export class Life implements Owner {
   /** Nothing of it happens any more. */
   end(): void {
     this.isOver = true
-    for (const planned of this.#timers) this.schedule.cancel(planned)
-    this.#timers.clear()
     this.#lateTimers.length = 0
     this.#lateInput.length = 0
   }

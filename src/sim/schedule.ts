@@ -9,6 +9,8 @@ export interface Planned {
   act: (() => void) | undefined
   /** Whose it is: it happens through `fire`, which may put it off. */
   readonly owner: Owner | undefined
+  /** A timer of its owner's, not something that comes from outside. */
+  readonly isTimer: boolean
 }
 
 /** Who decides how something of theirs happens: a process that may be dead or frozen. */
@@ -31,12 +33,13 @@ export class Schedule {
   }
 
   /** Plans `act`; not before now. */
-  at(atMs: number, act: () => void, owner?: Owner): Planned {
+  at(atMs: number, act: () => void, owner?: Owner, isTimer = false): Planned {
     const planned: Planned = {
       atMs: Math.max(atMs, this.nowMs),
       turn: this.#turn++,
       act,
       owner,
+      isTimer,
     }
     this.#push(planned)
     return planned

@@ -193,20 +193,21 @@ export class ManagerNode extends Node {
     const { tell, schedule } = this.world
     this.world.changes += changes.length
     if (tell === undefined) return
-    const atMs = schedule.nowMs
+    const { nowMs: atMs } = schedule
+    const { node, bootId: boot } = life
     for (const change of changes) {
       if (change.kind === 'submitted') continue
       const taskId = `${this.store.id}-${change.seq}`
-      const head = { atMs, ...lifeOf(life), taskId, attempt: change.attempt }
-      if (change.kind === 'assigned') {
+      const { kind, attempt } = change
+      if (kind === 'assigned') {
         const { hostName: worker, bootId: workerBoot } = change
-        tell({ ...head, kind: 'assigned', worker, workerBoot })
-      } else if (change.kind === 'requeued') {
+        tell({ kind, atMs, node, boot, taskId, attempt, worker, workerBoot })
+      } else if (kind === 'requeued') {
         const { failures, losses } = change
-        tell({ ...head, kind: 'requeued', failures, losses })
+        tell({ kind, atMs, node, boot, taskId, attempt, failures, losses })
       } else {
         const { state, losses } = change
-        tell({ ...head, kind: 'closed', state, losses })
+        tell({ kind, atMs, node, boot, taskId, attempt, state, losses })
       }
     }
   }
@@ -418,14 +419,8 @@ export class World {
       if (this.tell === undefined) return
       const { number, taskId, attempt, life } = run
       const { nowMs: atMs } = this.schedule
-      this.tell({
-        kind: 'started',
-        atMs,
-        ...lifeOf(life),
-        run: number,
-        taskId,
-        attempt,
-      })
+      const { node, bootId: boot } = life
+      this.tell({ kind: 'started', atMs, node, boot, run: number, taskId, attempt })
     },
     wrote: (run, text) =>
       this.tell?.({
@@ -442,13 +437,15 @@ export class World {
     if (this.tell === undefined || run.end.spawnError !== undefined) return
     const { exitCode, signal } = run.end
     const { nowMs: atMs } = this.schedule
-    const head = { kind: 'exited', atMs, ...lifeOf(run.life), run: run.number } as const
-    if (exitCode !== undefined) this.tell({ ...head, how: 'exit', exitCode })
-    else
-      this.tell({
-        ...head,
-        how: signal === 'launcher-lost' ? 'launcher-lost' : 'signal',
-      })
+    const { node, bootId: boot } = run.life
+    const { number } = run
+    if (exitCode !== undefined) {
+      const how = 'exit'
+      this.tell({ kind: 'exited', atMs, node, boot, run: number, how, exitCode })
+    } else {
+      const how = signal === 'launcher-lost' ? signal : 'signal'
+      this.tell({ kind: 'exited', atMs, node, boot, run: number, how })
+    }
   }
 
   readonly clientEvents: ClientEvents = {
