@@ -1,7 +1,7 @@
 // cancel: aborts open tasks, and says so when their processes are gone.
 
 import type { Client, TaskRecord, Which } from '../client/client.ts'
-import { isClientError } from '../client/failures.ts'
+import { ClientError, isClientError } from '../client/failures.ts'
 import { type Io, type MeshOptions, Sink, UsageError, withClient } from './io.ts'
 import { EXIT } from './outcome.ts'
 import { json } from './table.ts'
@@ -12,7 +12,7 @@ export interface CancelFlags {
   readonly json?: boolean
 }
 
-/** 3 if one of the tasks is unknown. */
+/** 3 if one of the tasks, or the batch, is unknown. */
 export const cancel = (
   io: Io,
   ids: readonly string[],
@@ -24,6 +24,8 @@ export const cancel = (
   return withClient(io, options, async (client) => {
     const which = batch === undefined ? await taskIds(client, ids) : { batch }
     const { aborted, closed, unknown } = await client.cancel(which)
+    if (batch !== undefined && aborted + closed === 0)
+      throw new ClientError({ kind: 'not-found', what: `batch ${batch}` })
     const text =
       options.json === true
         ? json(await tasksOf(client, which))

@@ -145,6 +145,15 @@ t.test('cancel says what became of each', async (t) => {
   })
 })
 
+t.test('cancel of a batch that nobody knows is an error', async (t) => {
+  const shell = new Shell()
+  await shell.call('submit', '--batch', 'nightly', '--', 'sleep')
+  for (const json of [[], ['--json']]) {
+    const called = await shell.call('cancel', '--batch', 'nihgtly', ...json)
+    t.match(called, { code: 3, stderr: /batch nihgtly/ })
+  }
+})
+
 t.test('explain exits with 4 when no node can run it', async (t) => {
   const shell = new Shell()
   await shell.call('submit', '--', 'queued')
