@@ -4,6 +4,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { TaskState } from '../../protocol/index.ts'
 import { type Io, UsageError } from './io.ts'
 import {
+  parseAddress,
   parseAmount,
   parseCount,
   parseDuration,
@@ -80,6 +81,7 @@ const meshFlags = (command: Command): Command =>
   stateFlag(command).option(
     '--at <url>',
     "a manager's address (ws://host:port), instead of looking for one",
+    parsed(parseAddress),
   )
 
 const jsonFlag = (command: Command): Command =>

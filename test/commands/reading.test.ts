@@ -207,6 +207,11 @@ t.test('no mesh exits with 5, and run with 125, naming the remedy', async (t) =>
     }
 })
 
+t.test('an address that is none is a mistake in usage', async (t) => {
+  const called = await new Shell().call('nodes', '--at', 'foo')
+  t.match(called, { code: 2, stderr: /--at.*expected ws:\/\/host:port, got 'foo'/ })
+})
+
 t.test(
   'help has groups, flags and examples; no verb is help too, with exit code 2',
   async (t) => {

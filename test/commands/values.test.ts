@@ -14,6 +14,7 @@ import {
   formatDuration,
   formatSize,
   oneLine,
+  parseAddress,
   parseAmount,
   parseCount,
   parseDuration,
@@ -63,6 +64,14 @@ t.test('sizes', async (t) => {
   t.equal(formatSize(512), '512 B')
   t.equal(formatSize(1536), '1.5 KiB')
   t.equal(formatSize(2 ** 31), '2.0 GiB')
+})
+
+t.test('addresses', async (t) => {
+  for (const text of ['ws://127.0.0.1:4000', '127.0.0.1:4000', 'ws://127.0.0.1:4000/'])
+    t.equal(parseAddress(text), 'ws://127.0.0.1:4000', text)
+  t.equal(parseAddress('wss://[::1]:4000'), 'wss://[::1]:4000')
+  for (const text of ['', 'foo', 'ws://host', 'http://host:80', 'ws://host:x', 'a b:1'])
+    t.throws(() => parseAddress(text), UsageError, text)
 })
 
 t.test('counts, pairs, variables', async (t) => {
