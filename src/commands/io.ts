@@ -1,7 +1,7 @@
 // Io: what a verb may touch of its process. Verbs get it handed in, so that a test calls
 // them with streams of its own; `processIo` is the real one.
 
-import { fstatSync } from 'node:fs'
+import { fstatSync, type Stats } from 'node:fs'
 import type { Readable, Writable } from 'node:stream'
 import type { Client } from '../client/client.ts'
 import type { ConnectOptions } from '../client/connect.ts'
@@ -12,7 +12,7 @@ export interface Io {
   readonly stdin: Readable
   readonly stdout: OutStream
   readonly stderr: OutStream
-  /** Is stdin a pipe, a socket or a file, so that there is something to forward? */
+  /** Is stdin a pipe, a socket or a file, so that there is something to forward? A directory throws. */
   readonly hasInput: boolean
   readonly cwd: string
   readonly env: Readonly<Record<string, string | undefined>>
@@ -56,12 +56,20 @@ export const processIo = (): Io => ({
   },
 })
 
-const isForwardable = (fd: number): boolean => {
+/** Is there something to forward from that descriptor? Throws a UsageError for a directory. */
+export const isForwardable = (fd: number): boolean => {
+  const stat = statOf(fd)
+  // Node.js gives it as an empty stream: the program would run without its input.
+  if (stat?.isDirectory() === true)
+    throw new UsageError('stdin is a directory; expected a file or a pipe')
+  return stat !== undefined && (stat.isFIFO() || stat.isSocket() || stat.isFile())
+}
+
+const statOf = (fd: number): Stats | undefined => {
   try {
-    const stat = fstatSync(fd)
-    return stat.isFIFO() || stat.isSocket() || stat.isFile()
+    return fstatSync(fd)
   } catch {
-    return false // closed
+    return undefined // closed
   }
 }
 

@@ -1,6 +1,9 @@
 // run: exit codes, streams, input, interrupts.
 
+import { closeSync, openSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { isForwardable, UsageError } from '../../src/commands/io.ts'
 import { LEDGER } from '../client/fake-manager.ts'
 import { Screen, Shell } from './support.ts'
 
@@ -70,6 +73,18 @@ t.test(
     t.equal(shell.manager.row(`${LEDGER}-1`).state, 'aborted')
   },
 )
+
+t.test('a directory is no input, what is closed or no file has none', async (t) => {
+  const open = (path: string): number => {
+    const fd = openSync(path, 'r')
+    t.teardown(() => closeSync(fd))
+    return fd
+  }
+  t.throws(() => isForwardable(open(t.testdir({}))), UsageError)
+  t.equal(isForwardable(open(fileURLToPath(import.meta.url))), true)
+  t.equal(isForwardable(open('/dev/null')), false)
+  t.equal(isForwardable(1_000_000), false)
+})
 
 t.test('piped input reaches the program', async (t) => {
   const shell = new Shell()
