@@ -163,6 +163,7 @@ export class CaptureStore implements Store {
     }
     const place = this.#place(asked)
     const data = this.#readFile(place.position, Math.min(max, place.length))
+    if (data === undefined) return this.#unreadable(place.offset)
     // The end is reached when nothing is left to read, even if the disk took less.
     const at = place.length === 0 ? this.#written : place.offset
     return { offset: at, data, lost: at >= this.#headEnd + 1 ? this.#lost : 0 }
@@ -180,14 +181,28 @@ export class CaptureStore implements Store {
     return { offset, position, length: Math.min(untilWrap, this.#kept - offset) }
   }
 
-  #readFile(position: number, length: number): Buffer {
+  /** Undefined: the disk does not give it back. */
+  #readFile(position: number, length: number): Buffer | undefined {
     if (this.#fd === undefined || length === 0) return Buffer.alloc(0)
     const data = Buffer.allocUnsafe(length)
     try {
-      return data.subarray(0, readSync(this.#fd, data, 0, length, position))
+      const size = readSync(this.#fd, data, 0, length, position)
+      return size === 0 ? undefined : data.subarray(0, size)
     } catch {
-      return Buffer.alloc(0)
+      return undefined
     }
+  }
+
+  /** All that is kept from `offset` on counts as lost: it must not pass for an empty output. */
+  #unreadable(offset: number): Stretch {
+    const lost = this.#lost + this.#keptFrom(offset)
+    return { offset: this.#written, data: Buffer.alloc(0), lost }
+  }
+
+  #keptFrom(offset: number): number {
+    const head = Math.max(0, this.#headEnd - offset)
+    const tailFrom = Math.max(offset, this.#tailStart)
+    return head + Math.max(0, this.#kept - tailFrom)
   }
 
   finish(settle: (kept: KeptOutput) => void): void {
@@ -219,7 +234,10 @@ export class CaptureStore implements Store {
     const length = Math.min(place.length, HASH_STEP_BYTES)
     const bytes = Buffer.allocUnsafe(length)
     read(this.#fd, bytes, 0, length, place.position, (error, size) => {
-      if (error !== null || size === 0) return settle(this.#account(hash))
+      if (error !== null || size === 0) {
+        const { lost, ...rest } = this.#account(hash)
+        return settle({ ...rest, lost: lost + this.#keptFrom(place.offset) })
+      }
       hash.update(bytes.subarray(0, size))
       this.#hashTail(hash, place.offset + size, settle)
     })

@@ -1,6 +1,8 @@
 // Stores: what is kept of an output, as properties over how it was cut into pieces.
 
 import { createHash } from 'node:crypto'
+import fs from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import fc from 'fast-check'
 import t from 'tap'
 import { Blocks } from '../../src/runner/blocks.ts'
@@ -167,4 +169,32 @@ t.test('a stream that nobody reads becomes a capture without a gap', async (t) =
   t.ok(
     Buffer.from(capture.read(200_000, 100).data).equals(bytes.subarray(200_000, 200_100)),
   )
+})
+
+t.test('what the disk does not give back is lost, not empty', async (t) => {
+  const store = new CaptureStore({ capBytes: 200_000, directory: t.testdir({}) })
+  t.teardown(() => store.close())
+  store.push(pattern(300_000))
+  const { readSync, read } = fs
+  const broken = Object.assign(new Error('EIO'), { code: 'EIO' })
+  Object.assign(fs, {
+    readSync: () => {
+      throw broken
+    },
+    read: (...args: readonly unknown[]) => {
+      const settle = args.at(-1)
+      if (typeof settle === 'function') setImmediate(() => settle(broken, 0))
+    },
+  })
+  syncBuiltinESMExports()
+  t.teardown(() => {
+    Object.assign(fs, { readSync, read })
+    syncBuiltinESMExports()
+  })
+  t.match(store.read(0, 1000), { offset: 300_000, data: Buffer.alloc(0), lost: 300_000 })
+  t.match(store.read(50_000, 1000), { offset: 300_000, lost: 250_000 })
+  t.match(store.read(250_000, 1000), { offset: 300_000, lost: 150_000 })
+  const { size, lost, sha256: digest } = await finished(store)
+  t.same({ size, lost }, { size: 300_000, lost: 200_000 })
+  t.equal(digest, sha256(pattern(300_000).subarray(0, 100_000)), 'of what is told')
 })
