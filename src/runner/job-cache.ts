@@ -1,9 +1,18 @@
 // Job cache: fetched programs by digest, in a folder of the node's own. Whoever asks for
 // a digest that is being fetched waits for the same fetch; what has not been used for
-// longest is removed when the cache grows beyond its size.
+// longest is removed when the cache grows beyond its size. What an earlier process left
+// is read once before it is used: a crash, a disk or a person may have changed it since.
 
-import { randomBytes } from 'node:crypto'
-import { chmodSync, mkdirSync, readdirSync, rmSync, statSync, utimesSync } from 'node:fs'
+import { createHash, randomBytes } from 'node:crypto'
+import {
+  chmodSync,
+  createReadStream,
+  mkdirSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  utimesSync,
+} from 'node:fs'
 import { readdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isAlive, startTimeOf } from './proc.ts'
@@ -26,6 +35,8 @@ export class JobCache {
   readonly #directory: string
   readonly #maxBytes: number
   readonly #fetching = new Map<string, Fetching>()
+  /** Seen to be whole by this process. */
+  readonly #whole = new Set<string>()
 
   /** Makes the folder (0700) and sweeps unfinished files of dead owners. */
   constructor(directory: string, maxBytes: number) {
@@ -40,8 +51,9 @@ export class JobCache {
     }
   }
 
-  /** The program's path if it is there; it then counts as used now. */
+  /** The program's path if it is there and known to be whole; it then counts as used now. */
   find(sha256: string): string | undefined {
+    if (!this.#whole.has(sha256)) return undefined
     const path = join(this.#directory, sha256)
     try {
       if (statSync(path, { throwIfNoEntry: false }) === undefined) return undefined
@@ -54,7 +66,7 @@ export class JobCache {
     }
   }
 
-  /** Fetches it, or waits for who does already. When nobody waits any more the fetch is aborted. */
+  /** Takes what is there if it is whole, else fetches it, or waits for who does already. When nobody waits any more the fetch is aborted. */
   get(
     sha256: string,
     fetch: Fetch,
@@ -97,18 +109,25 @@ export class JobCache {
     const mark = `${process.pid}-${startTimeOf(process.pid)}`
     const name = `part-${mark}-${randomBytes(6).toString('hex')}`
     const partial = join(this.#directory, name)
+    const path = join(this.#directory, sha256)
     try {
+      if (await isWhole(path, sha256, signal)) return this.#taken(path, sha256)
       const got = await fetch(partial, signal)
       if (got !== sha256) throw new Error(`its sha256 is ${got}, not ${sha256}`)
-      const path = join(this.#directory, sha256)
       await rename(partial, path)
-      this.find(sha256)
+      const taken = this.#taken(path, sha256)
       await this.#trim(sha256)
-      return { path }
+      return taken
     } catch (error) {
       await rm(partial, { force: true }).catch(() => {})
       return { fault: error instanceof Error ? error.message : String(error) }
     }
+  }
+
+  #taken(path: string, sha256: string): Fetched {
+    this.#whole.add(sha256)
+    this.find(sha256)
+    return { path }
   }
 
   /** Programs that run go on: only their name is removed. */
@@ -126,9 +145,25 @@ export class JobCache {
       if (total <= this.#maxBytes) return
       if (name === newest) continue
       await rm(join(this.#directory, name), { force: true })
+      this.#whole.delete(name)
       total -= size
     }
   }
+}
+
+/** False too when it is not there, or cannot be read. */
+const isWhole = async (
+  path: string,
+  sha256: string,
+  signal: AbortSignal,
+): Promise<boolean> => {
+  const hash = createHash('sha256')
+  try {
+    for await (const bytes of createReadStream(path, { signal })) hash.update(bytes)
+  } catch {
+    return false
+  }
+  return hash.digest('hex') === sha256
 }
 
 type Settle = (fetched: Fetched) => void

@@ -7,6 +7,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs'
@@ -154,6 +155,23 @@ t.test('a file is verified, made executable and cached', async (t) => {
   )
   const absent = `file:${directory}/absent#sha256=${'0'.repeat(64)}`
   t.match(await prepare(jobs, absent), E.left({ kind: 'download', reason: /ENOENT/ }))
+  t.same(readdirSync(join(directory, 'cache')), [digest(script)])
+})
+
+t.test('what an earlier process left is used if it is whole, else fetched', async (t) => {
+  const directory = t.testdir({ program: script, cache: {} })
+  const program = join(directory, 'cache', digest(script))
+  const address = `file:${directory}/program#sha256=${digest(script)}`
+  await prepare(jobsIn(directory), address)
+  rmSync(join(directory, 'program'))
+  t.match(await prepare(jobsIn(directory), address), E.right({ program }), 'not fetched')
+  chmodSync(program, 0o700)
+  writeFileSync(program, '#!/bin/sh\necho other\n')
+  const vain = await prepare(jobsIn(directory), address)
+  t.match(vain, E.left({ kind: 'download', reason: /ENOENT/ }), 'not believed')
+  writeFileSync(join(directory, 'program'), script)
+  t.match(await prepare(jobsIn(directory), address), E.right({ program }))
+  t.equal(readFileSync(program, 'utf8'), script)
   t.same(readdirSync(join(directory, 'cache')), [digest(script)])
 })
 
