@@ -67,8 +67,10 @@ export const writeNew = (path: string, content: string | Uint8Array): void => {
 export const replaceFile = (path: string, content: string, unique: string): void => {
   const temporary = join(dirname(path), `.${unique}.tmp`)
   try {
-    writeFileSync(temporary, content, { mode: 0o600, flag: 'wx' })
+    // On disk before it takes the name: else a power cut may leave the name with nothing in it.
+    writeNew(temporary, content)
     renameSync(temporary, path)
+    syncDirectory(dirname(path))
   } catch (error) {
     rmSync(temporary, { force: true })
     throw error
