@@ -29,6 +29,7 @@ export class Stage {
   readonly patienceMs: number
   readonly #watch: Watch
   readonly #peers = new Set<Peer>()
+  readonly #workers = new Set<WorkerSide>()
   readonly #managers = new Map<string, ManagerSide>()
 
   constructor(target: Target, patienceMs: number, watch: Watch) {
@@ -83,15 +84,37 @@ export class Stage {
   }
 
   /** A worker of the manager that is tested, with a label that no other has. */
-  async worker(more: object = {}, self?: Identity): Promise<WorkerSide> {
-    const side = await WorkerSide.begin({ ...this.options, ...(self && { self }) }, more)
+  async worker(
+    more: object = {},
+    self?: Identity,
+    prepare?: (peer: Peer) => void,
+  ): Promise<WorkerSide> {
+    const options = { ...this.options, ...(self && { self }) }
+    return this.#work(await WorkerSide.begin(options, more, undefined, prepare))
+  }
+
+  /** The same worker on a new connection; `change`: what is new of it. */
+  async back(
+    { self, label }: WorkerSide,
+    more: object = {},
+    change: Partial<Identity> = {},
+    prepare?: (peer: Peer) => void,
+  ): Promise<WorkerSide> {
+    const options = { ...this.options, self: { ...self, ...change } }
+    return this.#work(await WorkerSide.begin(options, more, label, prepare))
+  }
+
+  #work(side: WorkerSide): WorkerSide {
     this.#keep(side.peer)
+    this.#workers.add(side)
     return side
   }
 
   /** Ends what the case has left open. */
   async close(): Promise<void> {
     for (const manager of this.#managers.values()) await this.#release(manager)
+    for (const { peer, rel } of this.#workers)
+      if (!peer.isClosed) await peer.ask('ManagerBye', { rel }).catch(() => undefined)
     await Promise.all([...this.#peers].map((peer) => peer.cut()))
   }
 

@@ -18,17 +18,13 @@ export class WorkerSide {
   readonly answer: Body
   /** Tasks with this label are for this worker alone. */
   readonly label: string
+  #pings: NodeJS.Timeout | undefined
 
   private constructor(peer: Peer, answer: Body, label: string) {
     this.peer = peer
     this.self = peer.self
     this.answer = answer
     this.label = label
-    peer.handle('ManagerPing', ({ b: { rel } }) =>
-      rel === this.rel ? ['ManagerPong', { rel }] : ['NotMine', {}],
-    )
-    for (const kind of ['TasksExecute', 'TasksAbord', 'ManagerBye', 'BlobRelease'])
-      if (!peer.handlers.has(kind)) peer.handle(kind, () => ['Ack', {}])
   }
 
   /** Connects and asks to be managed; `more` are fields of the ManagerRequest. */
@@ -39,27 +35,39 @@ export class WorkerSide {
     prepare?: (peer: Peer) => void,
   ): Promise<WorkerSide> {
     const self = options.self ?? identity('worker')
-    const peer = await Peer.open({ ...options, self }, prepare)
+    // Before it asks: the manager may send tasks in the same breath as its answer.
+    const peer = await Peer.open({ ...options, self }, (opened) => {
+      opened.handle('ManagerPing', ({ b: { rel } }) => ['ManagerPong', { rel }])
+      for (const kind of ['TasksExecute', 'TasksAbord', 'ManagerBye', 'BlobRelease'])
+        opened.handle(kind, () => ['Ack', {}])
+      prepare?.(opened)
+    })
     const specs = { kinds: ['exec', 'noop'], labels: { kit: label }, resources: {} }
     const body = { cores: 4, memory: 2 ** 30, specs, tasks: [], more: false, ...more }
     const { k, b } = await peer.ask('ManagerRequest', body)
     if (k !== 'ManagerAnswer') throw new Error(`ManagerRequest was answered ${k}`)
-    return new WorkerSide(peer, b, label)
+    const side = new WorkerSide(peer, b, label)
+    if (b.accepted === true) side.#keepAlive()
+    return side
+  }
+
+  /** Pings as often as it is told to, as every worker does. */
+  #keepAlive(): void {
+    const { ping_ms } = this.answer
+    this.#pings = setInterval(() => {
+      const q = this.peer.nextId()
+      this.peer.send({ q, k: 'ManagerPing', b: { rel: this.rel }, t: 5000 })
+    }, Number(ping_ms))
+    void this.peer.closed.then(() => this.fallSilent())
+  }
+
+  /** Says nothing more by itself. */
+  fallSilent(): void {
+    clearInterval(this.#pings)
   }
 
   get rel(): string {
     return String(this.answer.rel)
-  }
-
-  /** The same worker on a new connection. */
-  again(
-    options: Omit<PeerOptions, 'self'>,
-    more: object = {},
-    change: Partial<Identity> = {},
-    prepare?: (peer: Peer) => void,
-  ): Promise<WorkerSide> {
-    const self = { ...this.self, ...change }
-    return WorkerSide.begin({ ...options, self }, more, this.label, prepare)
   }
 
   /** The fields of a task that only this worker can run. */

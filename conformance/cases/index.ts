@@ -3,6 +3,8 @@
 import type { Case } from '../case.ts'
 import { frameCases } from './frames.ts'
 import { introductionCases } from './introduction.ts'
+import { managerRelationshipCases } from './manager-relationship.ts'
+import { managerTaskCases } from './manager-tasks.ts'
 import { requestCases } from './requests.ts'
 import { upgradeCases } from './upgrade.ts'
 import { workerOutputCases } from './worker-output.ts'
@@ -17,4 +19,6 @@ export const cases: readonly Case[] = [
   ...workerRelationshipCases,
   ...workerTaskCases,
   ...workerOutputCases,
+  ...managerRelationshipCases,
+  ...managerTaskCases,
 ]

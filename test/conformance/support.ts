@@ -14,7 +14,7 @@ export const startNode = async (
 ): Promise<Target> => {
   const state = `${t.testdir({})}/s`
   const own = ['--state', state, '--name', 'kit', '--no-mdns', '--port', '0']
-  const more = role === 'worker' ? ['--cores', '2'] : ['--ping', '500ms']
+  const more = role === 'worker' ? ['--cores', '2'] : ['--ping', '1s']
   const child = spawn(
     process.execPath,
     [...before, 'dist/src/cli.js', '--role', role, ...own, ...more],
