@@ -30,6 +30,7 @@ import os
 import random
 import re
 import secrets
+import shutil
 import signal
 import socket
 import struct
@@ -661,7 +662,11 @@ class Conversation:
 
     async def run(self) -> None:
         self.ask("NodeTypeRequest", self.node.introduction(), INTRODUCTION_MS, self.answered_who)
-        self.closed(*await self.socket.run(self.received))
+        code, reason = await self.socket.run(self.received)
+        is_copied = code == COPIED and not self.is_over
+        self.closed(code, reason)
+        if is_copied:  # told so: a living node has our id
+            self.node.stop(reason)
 
     def end(self, code: int, reason: str) -> None:
         self.socket.close(code, reason)
@@ -996,8 +1001,7 @@ class Output:
         if answer["data"] or answer["eof"] or not most or not wait_ms:
             settle(answer)
             return
-        timer = after(wait_ms, self.tire, offset)
-        self.readers.append((offset, most, settle, timer))
+        self.readers.append((offset, most, settle, after(wait_ms, self.serve_readers)))
 
     def look(self, offset: int, most: int) -> Body:
         at, lost = max(min(offset, self.size), self.start), 0
@@ -1009,14 +1013,13 @@ class Output:
         eof = not self.is_open and at + len(data) >= self.size
         return {"offset": at, "data": data, "eof": eof, "lost": lost}
 
-    def tire(self, _: int) -> None:
-        self.serve_readers(tired_ms=asyncio.get_running_loop().time())
-
-    def serve_readers(self, tired_ms: float = -1) -> None:
+    def serve_readers(self) -> None:
+        """Answers those for whom there is something now, and those whose time is over."""
+        over = asyncio.get_running_loop().time() + 0.001
         readers, self.readers = self.readers, []
         for offset, most, settle, timer in readers:
             answer = self.look(offset, most)
-            if answer["data"] or answer["eof"] or timer.when() <= tired_ms:
+            if answer["data"] or answer["eof"] or timer.when() <= over:
                 timer.cancel()
                 self.read_ms = now_ms()
                 settle(answer)
@@ -1079,7 +1082,7 @@ def kill_group(group: int, number: int) -> None:
 
 @dataclass
 class End:
-    """How a program ended: {"exit_code"} or {"signal"}."""
+    """How a program ended: {"exit_code"}, {"signal"}, or {"error"} if it was never started."""
 
     how: Body
     run_ms: int
@@ -1333,9 +1336,10 @@ class Tasks:
     def unready(self) -> Optional[str]:
         if self.is_draining:
             return "draining"
-        states = collections.Counter(task.state for task in self.tasks.values())
-        is_full = states["pending"] >= MOST_PENDING + self.free_cores
-        return "busy" if is_full or states["finished"] >= MOST_FINISHED else None
+        waiting = sum(map(len, self.queues))
+        is_full = waiting >= MOST_PENDING + self.free_cores
+        finished = len(self.tasks) - len(self.active) - waiting
+        return "busy" if is_full or finished >= MOST_FINISHED else None
 
     def again(self, task: Task) -> Optional[str]:
         """The same attempt once more: never a second start."""
@@ -1402,7 +1406,7 @@ class Tasks:
             task.job = Job(task.order, self.host_name, self.guard, lambda end: self.ended(task, end))
         except SpawnFailure as failure:
             error = {"kind": "SpawnError", "code": failure.code, "reason": failure.reason[:1024]}
-            asyncio.get_running_loop().call_soon(self.finish, task, {"kind": "Error", "error": error})
+            asyncio.get_running_loop().call_soon(self.ended, task, End({"error": error}, 0))
             return
         self.report_start(task)
         if task.order["timeout_ms"] > 0:
@@ -1432,19 +1436,17 @@ class Tasks:
             tell(waiting)
             self.pump()
             return
-        if task.state == "ending":
-            outcome = {"kind": "Error", "error": task.cause, "result": result}
-        elif end.how.get("exit_code") == 0:
+        if task.state == "running" and end.how.get("exit_code") == 0:
             outcome = {"kind": "Completed", "result": result}
         else:
-            outcome = {"kind": "Error", "error": {"kind": "RunningError", **end.how}, "result": result}
+            error = end.how.get("error") or {"kind": "RunningError", **end.how}
+            error = task.cause if task.state == "ending" else error
+            outcome = {"kind": "Error", "error": error, "result": result}
         self.keep(task, refs)
         self.finish(task, outcome)
 
     def finish(self, task: Task, outcome: Body) -> None:
         """The slot is free, the outcome waits for its Ack."""
-        if task.state == "gone":
-            return
         self.active.discard(task)
         task.state, task.outcome, task.job = "finished", outcome, None
         tell(task.on_start)
@@ -2178,11 +2180,26 @@ def read_json(path: str) -> Body:
     return value if isinstance(value, dict) else {}
 
 
+def make_mesh(state: str) -> None:
+    """In one step, so that of several nodes that start at once all use the same."""
+    os.makedirs(state, mode=0o700, exist_ok=True)
+    draft = tempfile.mkdtemp(prefix=".new-", dir=state)
+    files = {"mesh.json": json.dumps({"mesh_id": secrets.token_hex(16)}).encode()}
+    files["secret"] = secrets.token_bytes(32)
+    for name, content in files.items():
+        with open(os.open(os.path.join(draft, name), os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+            file.write(content)
+    try:
+        os.rename(draft, os.path.join(state, "mesh"))
+    except OSError:  # another start was first: its mesh is ours
+        shutil.rmtree(draft)
+
+
 def read_member(state: str, node_id: str) -> Member:
     path = os.path.join(state, "mesh", "secret")
+    if not os.path.exists(os.path.dirname(path)):
+        make_mesh(state)
     for place, kind in ((state, "700"), (os.path.dirname(path), "700"), (path, "600")):
-        if not os.path.exists(place):
-            raise SystemExit(f"no mesh in {state}; start one with: manyhands up")
         stat = os.lstat(place)
         if stat.st_uid != os.getuid() or stat.st_mode & 0o077:
             raise SystemExit(f"{place} is open to others; run: chmod {kind} '{place}'")
@@ -2297,12 +2314,15 @@ class Node:
     # Connections.
 
     async def open_door(self) -> asyncio.AbstractServer:
-        server = await asyncio.start_server(self.door, "127.0.0.1", self.options.port)
+        server = await asyncio.start_server(self.knocked, "127.0.0.1", self.options.port)
         self.port = server.sockets[0].getsockname()[1]
         return server
 
-    async def door(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        streams = Streams(reader, writer)
+    def knocked(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asyncio.ensure_future(self.door(Streams(reader, writer)))
+
+    async def door(self, streams: Streams) -> None:
+        writer = streams.writer
         self.unproven[writer] = None
         if len(self.unproven) > UNPROVEN_PLACES:
             next(iter(self.unproven)).transport.abort()  # the oldest makes room
@@ -2383,9 +2403,6 @@ class Node:
 
     def ended(self, peer: Conversation) -> None:
         code, why = peer.why
-        if code == COPIED:
-            log("copied", why=why)
-            self.stopped.set()
         if self.current.get(peer.party.node_id) is not peer:
             return
         del self.current[peer.party.node_id]
@@ -2455,6 +2472,10 @@ class Node:
         for peer in list(self.current.values()):
             peer.end(1001, "the node is closing")
         await asyncio.sleep(0.05)
+
+    def stop(self, why: str) -> None:
+        log("stopping", why=why)
+        self.stopped.set()
 
     def on_signal(self) -> None:
         if self.stopped.is_set():
