@@ -16,20 +16,13 @@ import {
   processesWith,
   until,
 } from '../end-to-end/support.ts'
-
-const WORKER = 'examples/worker.py'
-const version = spawnSync('python3', [
-  '-c',
-  'import sys; print(sys.version_info >= (3, 9))',
-])
-const isThere = version.stdout?.toString().trim() === 'True'
-const skip = isThere ? false : 'python3 >= 3.9 is not here: scripts/install-test-peers.sh'
+import { noPython, WORKER } from '../support/python.ts'
 
 // The machine may be busy with other tests.
 t.setTimeout(120_000)
 
 const mesh = new Manyhands(t)
-const { url } = isThere ? await mesh.mesh('w') : { url: '' }
+const { url } = noPython === false ? await mesh.mesh('w') : { url: '' }
 
 /** The worker in Python, managed. */
 const startPython = async () => {
@@ -38,11 +31,11 @@ const startPython = async () => {
   await python.said(/phase=managed/)
   return python
 }
-let python = isThere ? await startPython() : undefined
+let python = noPython === false ? await startPython() : undefined
 const linesOf = (bytes: Buffer) => bytes.toString().trim().split('\n')
 const onPython = ['--host', 'py', '--'] as const
 
-t.test('it reads, refuses and writes the golden bytes', { skip }, async (t) => {
+t.test('it reads, refuses and writes the golden bytes', { skip: noPython }, async (t) => {
   const { status, stdout, stderr } = spawnSync('python3', [
     ...[WORKER, '--self-test', 'protocol/golden.json'],
   ])
@@ -60,36 +53,44 @@ t.test('it reads, refuses and writes the golden bytes', { skip }, async (t) => {
   }
 })
 
-t.test('it runs its part of a batch beside a worker of ours', { skip }, async (t) => {
-  const items = Array.from({ length: 60 }, (_, index) => `item ${index}`)
-  const each = ['--each-line', '-', '--json', '--', 'sh', '-c', 'echo "$1"', 'sh', '{}']
-  const run = mesh.start('run', ...each)
-  run.child.stdin?.end(items.join('\n'))
-  const { code, stdout, stderr } = await run.ended
-  t.equal(code, 0, stderr)
-  const done: { stdout: string; host_name: string }[] = linesOf(stdout).map((line) =>
-    JSON.parse(line),
-  )
-  t.same(done.map(({ stdout }) => stdout.trim()).sort(), [...items].sort())
-  t.same([...new Set(done.map(({ host_name }) => host_name))].sort(), ['py', 'w'])
-})
+t.test(
+  'it runs its part of a batch beside a worker of ours',
+  { skip: noPython },
+  async (t) => {
+    const items = Array.from({ length: 60 }, (_, index) => `item ${index}`)
+    const each = ['--each-line', '-', '--json', '--', 'sh', '-c', 'echo "$1"', 'sh', '{}']
+    const run = mesh.start('run', ...each)
+    run.child.stdin?.end(items.join('\n'))
+    const { code, stdout, stderr } = await run.ended
+    t.equal(code, 0, stderr)
+    const done: { stdout: string; host_name: string }[] = linesOf(stdout).map((line) =>
+      JSON.parse(line),
+    )
+    t.same(done.map(({ stdout }) => stdout.trim()).sort(), [...items].sort())
+    t.same([...new Set(done.map(({ host_name }) => host_name))].sort(), ['py', 'w'])
+  },
+)
 
-t.test('it tells how programs end, and passes input on', { skip }, async (t) => {
-  const cat = mesh.start('run', ...onPython, 'sh', '-c', 'cat; echo error >&2; exit 3')
-  cat.child.stdin?.end('typed')
-  t.match(await cat.ended, { code: 3, stdout: /^typed$/, stderr: /error/ })
-  const codeOf = async (...args: string[]) => (await mesh.call('run', ...args)).code
-  const codes = await Promise.all([
-    codeOf('--timeout', '200ms', ...onPython, 'sleep', '600'),
-    codeOf(...onPython, '/not/there'),
-    codeOf(...onPython, 'sh', '-c', 'kill -9 $$'),
-  ])
-  t.same(codes, [124, 127, 128 + 9])
-})
+t.test(
+  'it tells how programs end, and passes input on',
+  { skip: noPython },
+  async (t) => {
+    const cat = mesh.start('run', ...onPython, 'sh', '-c', 'cat; echo error >&2; exit 3')
+    cat.child.stdin?.end('typed')
+    t.match(await cat.ended, { code: 3, stdout: /^typed$/, stderr: /error/ })
+    const codeOf = async (...args: string[]) => (await mesh.call('run', ...args)).code
+    const codes = await Promise.all([
+      codeOf('--timeout', '200ms', ...onPython, 'sleep', '600'),
+      codeOf(...onPython, '/not/there'),
+      codeOf(...onPython, 'sh', '-c', 'kill -9 $$'),
+    ])
+    t.same(codes, [124, 127, 128 + 9])
+  },
+)
 
 t.test(
   'a program gets a clean environment, and ends with its group',
-  { skip },
+  { skip: noPython },
   async (t) => {
     const marker = longSleep()
     const script = 'sleep "$0" & env'
@@ -102,7 +103,7 @@ t.test(
   },
 )
 
-t.test('large output reads back as it was written', { skip }, async (t) => {
+t.test('large output reads back as it was written', { skip: noPython }, async (t) => {
   const file = join(t.testdir(), 'written')
   const script = 'head -c 3000000 /dev/urandom | tee "$1"'
   const submit = ['submit', ...onPython, 'sh', '-c', script, 'sh', file] as const
@@ -115,52 +116,64 @@ t.test('large output reads back as it was written', { skip }, async (t) => {
   t.equal(digest(live.stdout), written, 'streamed to its reader')
 })
 
-t.test('an abort ends the whole group before it is answered', { skip }, async (t) => {
-  const marker = longSleep()
-  const script = 'sleep "$0" & sleep "$0"'
-  const submit = ['submit', ...onPython, 'sh', '-c', script, marker] as const
-  const id = (await mesh.text(...submit)).trim()
-  await until(() => processesWith(`sleep\0${marker}`).length === 2)
-  t.equal((await mesh.call('cancel', id)).code, 0)
-  t.same(processesWith(marker), [])
-})
+t.test(
+  'an abort ends the whole group before it is answered',
+  { skip: noPython },
+  async (t) => {
+    const marker = longSleep()
+    const script = 'sleep "$0" & sleep "$0"'
+    const submit = ['submit', ...onPython, 'sh', '-c', script, marker] as const
+    const id = (await mesh.text(...submit)).trim()
+    await until(() => processesWith(`sleep\0${marker}`).length === 2)
+    t.equal((await mesh.call('cancel', id)).code, 0)
+    t.same(processesWith(marker), [])
+  },
+)
 
-t.test('kill -9 of it loses nothing, and leaves nothing running', { skip }, async (t) => {
-  const marker = longSleep()
-  // Here it would never end; elsewhere it says its number.
-  const script = 'test "$MANYHANDS_HOST_NAME" = py && sleep "$0"; echo "$1"'
-  const run = mesh.start(
-    'run',
-    '--each-line',
-    '-',
-    '--',
-    'sh',
-    '-c',
-    script,
-    marker,
-    '{}',
-  )
-  const items = Array.from({ length: 12 }, (_, index) => String(index))
-  run.child.stdin?.end(items.join('\n'))
-  await until(() => processesWith(`sleep\0${marker}`).length === 2)
-  python?.child.kill('SIGKILL')
-  const { code, stdout, stderr } = await run.ended
-  t.equal(code, 0, stderr)
-  t.same(linesOf(stdout).sort(), items.sort())
-  await until(() => processesWith(marker).length === 0)
-})
+t.test(
+  'kill -9 of it loses nothing, and leaves nothing running',
+  { skip: noPython },
+  async (t) => {
+    const marker = longSleep()
+    // Here it would never end; elsewhere it says its number.
+    const script = 'test "$MANYHANDS_HOST_NAME" = py && sleep "$0"; echo "$1"'
+    const run = mesh.start(
+      'run',
+      '--each-line',
+      '-',
+      '--',
+      'sh',
+      '-c',
+      script,
+      marker,
+      '{}',
+    )
+    const items = Array.from({ length: 12 }, (_, index) => String(index))
+    run.child.stdin?.end(items.join('\n'))
+    await until(() => processesWith(`sleep\0${marker}`).length === 2)
+    python?.child.kill('SIGKILL')
+    const { code, stdout, stderr } = await run.ended
+    t.equal(code, 0, stderr)
+    t.same(linesOf(stdout).sort(), items.sort())
+    await until(() => processesWith(marker).length === 0)
+  },
+)
 
-t.test('it takes its place back, and leaves in good order', { skip }, async (t) => {
-  python = await startPython()
-  const script = 'echo began; sleep 0.5; echo ended'
-  const run = mesh.start('run', ...onPython, 'sh', '-c', script)
-  await run.said(/began/)
-  python.child.kill('SIGTERM')
-  t.match(await run.ended, { code: 0, stdout: /^began\nended\n$/ })
-  t.equal((await python.ended).code, 0)
-  const named = (await mesh.list('nodes')).filter(({ host_name }) => host_name === 'py')
-  t.same(
-    named.filter(({ state }) => state === 'managed'),
-    [],
-  )
-})
+t.test(
+  'it takes its place back, and leaves in good order',
+  { skip: noPython },
+  async (t) => {
+    python = await startPython()
+    const script = 'echo began; sleep 0.5; echo ended'
+    const run = mesh.start('run', ...onPython, 'sh', '-c', script)
+    await run.said(/began/)
+    python.child.kill('SIGTERM')
+    t.match(await run.ended, { code: 0, stdout: /^began\nended\n$/ })
+    t.equal((await python.ended).code, 0)
+    const named = (await mesh.list('nodes')).filter(({ host_name }) => host_name === 'py')
+    t.same(
+      named.filter(({ state }) => state === 'managed'),
+      [],
+    )
+  },
+)
