@@ -52,6 +52,8 @@ export interface RunnerOptions {
   readonly events: ProgramEvents
   /** Runs of the whole world, numbered. */
   readonly nextRun: () => number
+  /** The longest that a start takes; 0: it is over at once, for worlds that must be fast. */
+  readonly spawnMs: number
   /** Bytes of a `stream` that are held for its reader before the program waits. */
   readonly streamBytes: number
 }
@@ -139,7 +141,10 @@ export class SimRun implements Run {
 
   /** It will be running in a moment. */
   begin(): void {
-    this.#plan(1 + this.#options.random.fraction() * 4, () => this.#started())
+    const { spawnMs } = this.#options
+    const started = (): void => this.#started()
+    if (spawnMs === 0) this.life.tick(started)
+    else this.#plan(spawnMs * (0.2 + 0.8 * this.#options.random.fraction()), started)
   }
 
   #plan(ms: number, act: () => void): void {
@@ -157,7 +162,9 @@ export class SimRun implements Run {
     this.state = 'running'
     this.#startedMs = this.life.schedule.nowMs
     this.#options.events.started(this)
-    this.life.hear(() => this.#events.started(1000 + this.number))
+    const tell = (): void => this.#events.started(1000 + this.number)
+    if (this.#options.spawnMs === 0) tell()
+    else this.life.hear(tell)
     if (this.#wanted !== undefined) this.kill(this.#wanted)
     this.#goOn()
   }

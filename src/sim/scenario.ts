@@ -118,6 +118,8 @@ export interface Scenario {
   readonly chunkMs: number
   /** How likely a connection is carried by the protocol's own bytes. */
   readonly wire: number
+  /** The longest that a program takes to start; 0: none takes any time. */
+  readonly spawnMs: number
   /** Bytes of a stream that a worker holds for its reader. */
   readonly streamBytes: number
   readonly managers: readonly ManagerSpec[]

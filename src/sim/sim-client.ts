@@ -15,11 +15,13 @@ import type { Shown } from './history.ts'
 import type { Life } from './life.ts'
 import type { SimRandom } from './random.ts'
 import type { BatchSpec, ClientSpec } from './scenario.ts'
+import { SimFlood } from './sim-flood.ts'
 import type { SimMesh, SimRole } from './sim-mesh.ts'
 
 /** What a client tells the world. */
 export interface ClientEvents {
-  acknowledged(client: string, taskIds: readonly TaskId[]): void
+  /** `isNew`: it had not been told before. */
+  acknowledged(client: string, taskIds: readonly TaskId[], isNew: boolean): void
   shown(client: string, shown: Shown): void
   cancelled(client: string, taskIds: readonly TaskId[]): void
   read(client: string, taskId: TaskId, fd: 1 | 2, data: OutputData): void
@@ -44,6 +46,7 @@ export class SimClient implements SimRole {
   readonly #mesh: SimMesh
   /** The manager it is connected to now. */
   manager: Peer | undefined
+  flood: SimFlood | undefined
   #left: number
 
   constructor(options: {
@@ -63,6 +66,11 @@ export class SimClient implements SimRole {
       this.life.input(batch.atMs, () => {
         new SimBatch(this, batch, `${this.spec.name}-${index}`).submit()
       })
+    const { flood } = this.spec
+    if (flood === undefined) return
+    this.#left += 1
+    this.flood = new SimFlood(this, flood)
+    this.flood.goOn()
   }
 
   /** Nothing is left to do. */
@@ -155,7 +163,7 @@ class SimBatch {
   #submitted(taskIds: readonly TaskId[]): void {
     const { events, spec, life } = this.#client
     const known = this.#taskIds
-    events.acknowledged(spec.name, taskIds)
+    events.acknowledged(spec.name, taskIds, known === undefined)
     // The same ledger gives the same ids for the same key.
     if (known !== undefined) {
       const isSameLedger = known[0]?.slice(0, 10) === taskIds[0]?.slice(0, 10)

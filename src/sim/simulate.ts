@@ -68,7 +68,7 @@ export const simulate = (
     events: digest.count,
     happened: world.schedule.happened,
     faults: world.faults,
-    tasks: world.acknowledged.size,
+    tasks: world.tasks,
     starts: world.starts,
     asks: world.asks,
     restedMs: world.schedule.nowMs,

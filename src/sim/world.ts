@@ -32,7 +32,7 @@ import { ObjectTalk, type TalkOptions, WireTalk } from './talk.ts'
 export interface WorldOptions {
   /** Gets the history; without it none is made, which is faster. */
   readonly historian?: Historian
-  /** Milliseconds of a real clock: measures what the turns of each node cost. */
+  /** Milliseconds of a real clock: measures what the turns of each manager cost (`busyMs`). */
   readonly stopwatch?: () => number
   /** What the roles log; default: nothing. */
   readonly log?: (node: string) => Log
@@ -77,7 +77,7 @@ export abstract class Node implements Machine {
     this.#random = world.random(`boots of ${spec.name}`)
   }
 
-  /** What its turns cost, by the stopwatch. */
+  /** What its turns cost, by the stopwatch; 0 for all but managers. */
   get busyMs(): number {
     return this.#busyMs + (this.life?.busyMs ?? 0)
   }
@@ -93,7 +93,7 @@ export abstract class Node implements Machine {
       rate: this.#rate,
       clockMs: this.#random.int(1, 100_000),
       wallOffsetMs: this.#wallMs,
-      stopwatch: options.stopwatch,
+      stopwatch: this.role === 'manager' ? options.stopwatch : undefined,
     })
     this.life = life
     this.world.tell?.({ kind: 'booted', atMs: schedule.nowMs, ...lifeOf(life) })
@@ -239,6 +239,7 @@ export class WorkerNode extends Node {
       random: world.random(`programs of ${this.name} ${life.bootId}`),
       events: world.programEvents,
       nextRun: world.nextRun,
+      spawnMs: world.scenario.spawnMs,
       streamBytes: world.scenario.streamBytes,
     }
     const runner = new SimRunner(options)
@@ -321,7 +322,7 @@ export class World {
   starts = 0
   /** Faults that happened. */
   faults = 0
-  readonly acknowledged = new Set<string>()
+  tasks = 0
   readonly #nodes = new Map<string, Node>()
   readonly #links: [End, End][] = []
   readonly #book: AskBook | undefined
@@ -368,8 +369,6 @@ export class World {
     const { id: ledgerId } = manager.store
     this.tell?.({ kind: 'ledger-lost', atMs: this.schedule.nowMs, ledgerId })
     manager.store.renew(id)
-    for (const taskId of this.acknowledged)
-      if (taskId.startsWith(ledgerId)) this.acknowledged.delete(taskId)
   }
 
   violation(what: string): void {
@@ -449,11 +448,12 @@ export class World {
   }
 
   readonly clientEvents: ClientEvents = {
-    acknowledged: (client, taskIds) => {
-      for (const taskId of taskIds) this.acknowledged.add(taskId)
+    acknowledged: (client, taskIds, isNew) => {
+      if (isNew) this.tasks += taskIds.length
+      if (this.tell === undefined) return
       const ledgerId = taskIds[0]?.slice(0, 10) ?? ''
       const { nowMs: atMs } = this.schedule
-      this.tell?.({ kind: 'acknowledged', atMs, client, ledgerId, taskIds })
+      this.tell({ kind: 'acknowledged', atMs, client, ledgerId, taskIds })
     },
     shown: (client, shown) =>
       this.tell?.({ kind: 'shown', atMs: this.schedule.nowMs, client, shown }),
