@@ -36,6 +36,7 @@ export const drawScenario = (seed: number): Scenario => {
     },
     chunkMs: random.pick([0, 0.5, 5]),
     wire: random.pick([0, 0, 0, 0, 0, 0, 0.2, 0.2, 0.2, 1]),
+    slotMs: 0,
     spawnMs: 5,
     streamBytes: random.pick([64, 512]),
     managers,

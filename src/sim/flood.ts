@@ -47,6 +47,7 @@ export const floodScenario = (options: FloodOptions): Scenario => {
     delays: LAN,
     chunkMs: 0.5,
     wire: 0,
+    slotMs: 1,
     spawnMs: 0,
     streamBytes: 1024 * 1024,
     managers: [

@@ -20,6 +20,13 @@ export interface LifeOptions {
   readonly wallOffsetMs: number
   /** Measures its turns, if anybody wants to know: milliseconds of a real clock. */
   readonly stopwatch: (() => number) | undefined
+  /**
+   * What happens to it waits for the next of its moments, so many milliseconds apart: then
+   * it deals with all at once, as a busy event loop does. 0: at once, each by itself.
+   */
+  readonly slotMs: number
+  /** Where its moments lie between those of others. */
+  readonly phaseMs: number
 }
 
 /** The longest delay of a timer, as setTimeout's. */
@@ -42,6 +49,8 @@ export class Life implements Owner {
   readonly #bornMs: number
   readonly #clockMs: number
   readonly #rate: number
+  readonly #slotMs: number
+  readonly #phaseMs: number
   readonly #stopwatch: (() => number) | undefined
   readonly #ticks: (() => void)[] = []
   readonly #soons: (() => void)[] = []
@@ -58,11 +67,21 @@ export class Life implements Owner {
     this.#clockMs = options.clockMs
     this.#rate = options.rate
     this.#stopwatch = options.stopwatch
+    this.#slotMs = options.slotMs
+    this.#phaseMs = options.phaseMs
     this.clock = {
       now: () => Math.floor(this.#localMs()),
       wall: () => Math.floor(EPOCH_MS + schedule.nowMs + this.wallOffsetMs),
       after: (ms, act) => this.#after(ms, act),
     }
+  }
+
+  slotMs(atMs: number): number {
+    const { nowMs } = this.schedule
+    const from = Math.max(atMs, nowMs)
+    if (this.#slotMs === 0) return from
+    const slots = Math.ceil((from - this.#phaseMs) / this.#slotMs)
+    return Math.max(nowMs, slots * this.#slotMs + this.#phaseMs)
   }
 
   #localMs(): number {

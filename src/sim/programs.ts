@@ -149,7 +149,7 @@ export class SimRun implements Run {
 
   #plan(ms: number, act: () => void): void {
     const { schedule } = this.life
-    this.#planned = schedule.at(schedule.nowMs + ms, act)
+    this.#planned = schedule.at(this.life.slotMs(schedule.nowMs + ms), act)
   }
 
   #started(): void {

@@ -116,6 +116,8 @@ export interface Scenario {
   readonly seed: number
   readonly delays: Delays
   readonly chunkMs: number
+  /** Nodes deal with what comes at moments so far apart; 0: with each at its time. */
+  readonly slotMs: number
   /** How likely a connection is carried by the protocol's own bytes. */
   readonly wire: number
   /** The longest that a program takes to start; 0: none takes any time. */

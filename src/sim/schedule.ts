@@ -15,6 +15,8 @@ export interface Planned {
 
 /** Who decides how something of theirs happens: a process that may be dead or frozen. */
 export interface Owner {
+  /** When something planned for `atMs` happens to it: then, or a moment later. */
+  slotMs(atMs: number): number
   fire(planned: Planned): void
 }
 
@@ -35,7 +37,7 @@ export class Schedule {
   /** Plans `act`; not before now. */
   at(atMs: number, act: () => void, owner?: Owner, isTimer = false): Planned {
     const planned: Planned = {
-      atMs: Math.max(atMs, this.nowMs),
+      atMs: owner === undefined ? Math.max(atMs, this.nowMs) : owner.slotMs(atMs),
       turn: this.#turn++,
       act,
       owner,

@@ -48,7 +48,8 @@ const quiet: Log = {
 }
 /** Where workers listen: managers ask whether anybody still does. */
 const PORT = 1
-/** Beyond a crash or a freeze, a frame takes this to a process on the same machine. */
+/** Between the moments of two nodes. */
+const PHASE_MS = 1e-5
 const ENVIRONMENT = { PATH: '/bin', HOME: '/', LANG: 'C', TZ: 'UTC' }
 
 /** A machine with its node, whether that lives or not. */
@@ -65,6 +66,7 @@ export abstract class Node implements Machine {
   #boots = 0
   #wallMs: number
   readonly #rate: number
+  readonly #phaseMs: number
   readonly #random: SimRandom
 
   constructor(world: World, spec: ManagerSpec | WorkerSpec | ClientSpec, role: NodeType) {
@@ -74,6 +76,7 @@ export abstract class Node implements Machine {
     this.role = role
     this.#rate = spec.clock.rate
     this.#wallMs = spec.clock.wallOffsetMs
+    this.#phaseMs = world.nextPhase()
     this.#random = world.random(`boots of ${spec.name}`)
   }
 
@@ -93,6 +96,8 @@ export abstract class Node implements Machine {
       rate: this.#rate,
       clockMs: this.#random.int(1, 100_000),
       wallOffsetMs: this.#wallMs,
+      slotMs: this.world.scenario.slotMs,
+      phaseMs: this.#phaseMs,
       stopwatch: this.role === 'manager' ? options.stopwatch : undefined,
     })
     this.life = life
@@ -327,6 +332,7 @@ export class World {
   readonly #links: [End, End][] = []
   readonly #book: AskBook | undefined
   #runs = 0
+  #phases = 0
 
   constructor(scenario: Scenario, options: WorldOptions = {}) {
     this.scenario = scenario
@@ -378,6 +384,12 @@ export class World {
   /** Chance of its own for a part of the world. */
   random(label: string): SimRandom {
     return new SimRandom(this.scenario.seed, label)
+  }
+
+  /** Each node has its own moments. */
+  nextPhase(): number {
+    this.#phases += 1
+    return this.#phases * PHASE_MS
   }
 
   readonly nextRun = (): number => {
