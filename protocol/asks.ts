@@ -10,7 +10,8 @@ import { decodeAnswer } from './codec.ts'
 import type { AnswerEnvelope } from './envelope.ts'
 import type { AnswerOf, Kind } from './exchanges/index.ts'
 import type { AskFailure } from './failure.ts'
-import { type Limits, PLACES, type Place, placeOf, placesOf } from './limits.ts'
+import type { Flow } from './flow.ts'
+import { asksWithData, type Limits, type Place, placeOf, placesOf } from './limits.ts'
 import { Queue } from './queue.ts'
 import { toBytes } from './wire.ts'
 
@@ -29,6 +30,9 @@ export interface AsksPort {
   now(): number
   send(bytes: Uint8Array): void
   bufferedBytes(): number
+  /** Bytes that have come from the peer so far; always the same where that is not known. */
+  receivedBytes(): number
+  readonly flow: Flow
   /** Something is due then. */
   by(deadline: number): void
   /** A settle function threw: a bug of its owner. */
@@ -42,6 +46,7 @@ interface Ask {
   readonly kind: Kind
   readonly body: unknown
   readonly place: Place
+  readonly lane: Lane
   readonly deadline: number
   readonly afterMs: number
   readonly settle: (outcome: Outcome) => void
@@ -52,7 +57,12 @@ const SLOW_RETRY_MS = 50
 /** Ids of timed-out asks that are remembered, to tell a late answer from a second one. */
 const REMEMBERED = 16_384
 
-const BY_URGENCY: readonly Place[] = ['priority', 'aborts', 'ordinary', 'waits']
+/** Where an ask waits: data apart, so that nothing waits behind it. */
+type Lane = Place | 'data'
+
+const BY_URGENCY: readonly Lane[] = ['priority', 'aborts', 'ordinary', 'waits', 'data']
+
+const laneOf = (kind: Kind): Lane => (asksWithData(kind) ? 'data' : placeOf(kind))
 
 export class Asks {
   readonly #port: AsksPort
@@ -68,17 +78,20 @@ export class Asks {
     waits: 0,
     aborts: 0,
   }
-  readonly #queues: Readonly<Record<Place, Queue<Ask>>> = {
+  readonly #queues: Readonly<Record<Lane, Queue<Ask>>> = {
     ordinary: new Queue(),
     priority: new Queue(),
     waits: new Queue(),
     aborts: new Queue(),
+    data: new Queue(),
   }
   #queued = 0
   readonly #refused: [Ask, AskFailure][] = []
   readonly #timedOut = new Set<number>()
-  /** Asks without an answer since the last answer. */
+  /** Asks without an answer since the last sign of life. */
   timeoutsInARow = 0
+  /** What had come when that was looked at last. */
+  #heardBytes = 0
 
   constructor(port: AsksPort, only: Kind | undefined) {
     this.#port = port
@@ -101,9 +114,10 @@ export class Asks {
   ): void {
     const now = this.#port.now()
     const place = placeOf(kind)
+    const lane = laneOf(kind)
     const deadline = now + timeoutMs
-    const ask: Ask = { kind, body, place, deadline, afterMs: timeoutMs, settle }
-    if (this.#mayWrite(place, kind) && this.#queues[place].length === 0) {
+    const ask: Ask = { kind, body, place, lane, deadline, afterMs: timeoutMs, settle }
+    if (this.#mayWrite(ask) && this.#queues[lane].length === 0) {
       this.#write(ask, now)
     } else {
       this.#enqueue(ask, now)
@@ -116,7 +130,7 @@ export class Asks {
       this.#refuse(ask, { kind: 'unreachable', exchange: ask.kind }, now)
       return
     }
-    this.#queues[ask.place].push(ask)
+    this.#queues[ask.lane].push(ask)
     this.#queued++
     this.#lookAgain(now)
   }
@@ -147,6 +161,7 @@ export class Asks {
   /** Settles what is overdue; returns the next deadline. */
   due(now: number): number {
     if (this.#refused.length > 0) this.#settleRefused()
+    this.#listen()
     let next = Number.POSITIVE_INFINITY
     for (const [id, ask] of this.#open) {
       if (ask.deadline > now) {
@@ -163,6 +178,14 @@ export class Asks {
     next = Math.min(next, this.#dueInQueues(now))
     this.pump()
     return next
+  }
+
+  /** A frame that takes long to come keeps answers waiting, but shows that the peer lives. */
+  #listen(): void {
+    const heardBytes = this.#port.receivedBytes()
+    if (heardBytes === this.#heardBytes) return
+    this.#heardBytes = heardBytes
+    this.timeoutsInARow = 0
   }
 
   /** What the peer stated: applies to what is written from now on. */
@@ -182,10 +205,10 @@ export class Asks {
   /** Writes what waited, as far as there are places. */
   pump(): void {
     const now = this.#port.now()
-    for (const place of BY_URGENCY) {
-      const queue = this.#queues[place]
+    for (const lane of BY_URGENCY) {
+      const queue = this.#queues[lane]
       for (let ask = queue.peek(); ask !== undefined; ask = queue.peek()) {
-        if (!this.#mayWrite(place, ask.kind)) break
+        if (!this.#mayWrite(ask)) break
         queue.shift()
         this.#queued--
         this.#write(ask, now)
@@ -203,7 +226,7 @@ export class Asks {
   close(): void {
     this.#settleRefused()
     const open = [...this.#open.values()]
-    const queued = PLACES.flatMap((place) => this.#queues[place].take(() => true))
+    const queued = BY_URGENCY.flatMap((lane) => this.#queues[lane].take(() => true))
     this.#open.clear()
     this.#queued = 0
     for (const ask of open)
@@ -216,10 +239,12 @@ export class Asks {
     return this.#port.bufferedBytes() > this.#port.limits.slowBytes
   }
 
-  #mayWrite(place: Place, kind: Kind): boolean {
+  #mayWrite({ kind, place, lane, body }: Ask): boolean {
     if (this.#only !== undefined && kind !== this.#only) return false
     if (this.#taken[place] >= this.#places[place]) return false
-    return place === 'priority' || place === 'aborts' || !this.#isSlow()
+    if (place === 'priority' || place === 'aborts') return true
+    if (lane === 'data' && !this.#port.flow.takes(dataBytes(body))) return false
+    return !this.#isSlow()
   }
 
   #write(ask: Ask, now: number): void {
@@ -230,9 +255,11 @@ export class Asks {
       this.#refuse(ask, { kind: 'protocol', exchange: ask.kind, detail }, now)
       return
     }
+    if (this.#open.size === 0) this.#heardBytes = this.#port.receivedBytes()
     this.#open.set(this.#nextId++, ask)
     this.#taken[ask.place]++
     this.#port.send(bytes)
+    if (ask.lane === 'data') this.#port.flow.wrote(bytes.length)
   }
 
   /** Not now but at the next ring: nothing is settled while it is asked. */
@@ -276,8 +303,8 @@ export class Asks {
   #dueInQueues(now: number): number {
     let next = Number.POSITIVE_INFINITY
     const overdue: Ask[] = []
-    for (const place of PLACES) {
-      const queue = this.#queues[place]
+    for (const lane of BY_URGENCY) {
+      const queue = this.#queues[lane]
       overdue.push(...queue.take((ask) => ask.deadline <= now))
       for (const ask of queue) next = Math.min(next, ask.deadline)
     }
@@ -286,6 +313,10 @@ export class Asks {
     return next
   }
 }
+
+/** The bytes that a data request carries. */
+const dataBytes = (body: unknown): number =>
+  (body as { readonly data: Uint8Array }).data.byteLength // its row says `data: 'request'`
 
 const timeout = ({ kind, afterMs }: Ask): Outcome =>
   E.left({ kind: 'timeout', exchange: kind, afterMs })

@@ -13,6 +13,7 @@ import { encodeRequest } from './codec.ts'
 import { type AnswerEnvelope, isRequest, type RequestEnvelope } from './envelope.ts'
 import type { AnswerOf, Kind, RequestOf, Respond } from './exchanges/index.ts'
 import type { AskFailure } from './failure.ts'
+import { Flow } from './flow.ts'
 import { FirstExchange, type IntroductionOptions } from './introduction.ts'
 import { CLOSE, DEFAULT_LIMITS, type Limits } from './limits.ts'
 import { type Handle, Requests } from './requests.ts'
@@ -31,6 +32,14 @@ export interface ConversationOptions {
   close(code: number, reason: string): void
   /** Bytes handed to `send` that the socket has not taken yet. */
   bufferedBytes(): number
+  /** Bytes that have come from the peer so far, those of unfinished frames included. */
+  receivedBytes?(): number
+  /**
+   * Sends a WebSocket ping, and calls `arrived` when it is answered, in a later turn: so it
+   * is measured how fast data gets to the peer. Default: how fast the socket takes it,
+   * which does not see what the system's own buffers hold.
+   */
+  probe?(arrived: () => void): void
   readonly clock: Clock
   /** Serves the peer's requests. */
   readonly handle: Handle
@@ -49,6 +58,9 @@ export interface ConversationOptions {
 /** How an ask ends. */
 export type Settled<K extends Kind> = (outcome: Either<AskFailure, AnswerOf<K>>) => void
 
+/** How long until a socket that was given data is looked at. */
+const LOOK_MS = 10
+
 export class Conversation {
   readonly #options: ConversationOptions
   readonly #limits: Limits
@@ -56,6 +68,7 @@ export class Conversation {
   readonly #asks: Asks
   readonly #requests: Requests
   readonly #first: FirstExchange | undefined
+  readonly #flow: Flow
   #introduceBy = Number.POSITIVE_INFINITY
   #strikes = 0
   #isEnded = false
@@ -66,12 +79,18 @@ export class Conversation {
     this.#options = options
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits }
     this.#alarm = new Alarm(options.clock, (now) => this.#due(now))
+    this.#flow = new Flow({
+      now: () => options.clock.now(),
+      probe: () => this.#probe(),
+    })
     const port = {
+      flow: this.#flow,
       limits: this.#limits,
       handle: this.#handle,
       now: () => options.clock.now(),
       send: (bytes: Uint8Array) => this.#send(bytes),
       bufferedBytes: () => options.bufferedBytes(),
+      receivedBytes: () => options.receivedBytes?.() ?? 0,
       by: (deadline: number) => this.#alarm.by(deadline),
       count: (what: Counted) => options.onCounted?.(what),
       bug: (error: unknown) => this.#bug(error),
@@ -154,7 +173,9 @@ export class Conversation {
 
   /** The socket has taken what it held: what was kept back may go. */
   drained(): void {
-    if (!this.#isEnded) this.#asks.pump()
+    if (this.#isEnded) return
+    this.#lookAtProbe()
+    this.#asks.pump()
   }
 
   /** The socket is gone: every open ask settles as disconnected. May be called twice. */
@@ -239,7 +260,28 @@ export class Conversation {
     this.#alarm.by(this.#options.clock.now())
   }
 
+  #probe(): void {
+    const { probe, clock } = this.#options
+    if (probe === undefined) this.#alarm.by(clock.now() + LOOK_MS)
+    else probe.call(this.#options, this.#arrived)
+  }
+
+  readonly #arrived = () => {
+    if (this.#isEnded) return
+    this.#flow.arrived()
+    this.#requests.pump()
+    if (this.#asks.size.queued > 0) this.#asks.pump()
+  }
+
+  /** Without probes: has the socket taken what one would stand behind? */
+  #lookAtProbe(): void {
+    if (this.#options.probe !== undefined || !this.#flow.isProbing) return
+    if (this.#options.bufferedBytes() <= this.#flow.behindBytes) this.#arrived()
+    else this.#alarm.by(this.#options.clock.now() + LOOK_MS)
+  }
+
   #due(now: number): number {
+    this.#lookAtProbe()
     const nextRequest = this.#requests.due(now)
     const nextAsk = this.#asks.due(now)
     if (this.#isStalled) this.#giveUp(this.#options.onStalled, 'the peer takes nothing')

@@ -28,6 +28,8 @@ export interface Exchange<
   readonly priority?: true
   /** May stay open for long by design (long polls): counted against a limit of its own. */
   readonly waits?: true
+  /** Where it carries bytes of input, output or a blob: these keep control waiting least. */
+  readonly data?: 'request' | 'answer'
 }
 
 /** Declares a row; exists for its types. */

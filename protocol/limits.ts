@@ -1,6 +1,7 @@
 // Limits: the bounds of a connection and the codes with which it is ended.
 
 import { type Kind, kinds, rowOf } from './exchanges/index.ts'
+import { OutputData } from './exchanges/tasks.ts'
 
 export interface Limits {
   /** Ordinary requests of the peer open at once; stated to it in the first exchange. */
@@ -63,8 +64,21 @@ export type Place = (typeof PLACES)[number]
 
 export const placeOf = (kind: Kind): Place => places.get(kind) ?? 'ordinary'
 
+/** Does the request carry bytes of input? */
+export const asksWithData = (kind: Kind): boolean => dataAsks.has(kind)
+
 /** Does an answer to it carry bytes of output or of a blob? */
-export const carriesData = (kind: Kind): boolean => dataKinds.has(kind)
+export const answersWithData = (kind: Kind): boolean => dataAnswers.has(kind)
+
+/** Is it that answer, with a valid body? The others of its row, and one without bytes, are control. */
+export const isDataAnswer = (
+  kind: Kind,
+  answerKind: string,
+  body: unknown,
+): body is OutputData =>
+  answersWithData(kind) &&
+  rowOf(kind).answers[answerKind] === OutputData &&
+  (body as OutputData).data.byteLength > 0 // it is valid
 
 const placeOfRow = (kind: Kind): Place => {
   const { priority, waits } = rowOf(kind)
@@ -77,12 +91,11 @@ const places: ReadonlyMap<Kind, Place> = new Map(
   kinds.map((kind) => [kind, placeOfRow(kind)]),
 )
 
-const dataKinds: ReadonlySet<Kind> = new Set(
-  kinds.filter((kind) => {
-    const { answers } = rowOf(kind)
-    return 'TaskOutputData' in answers || 'BlobData' in answers
-  }),
-)
+const withData = (where: 'request' | 'answer'): ReadonlySet<Kind> =>
+  new Set(kinds.filter((kind) => rowOf(kind).data === where))
+
+const dataAsks = withData('request')
+const dataAnswers = withData('answer')
 
 /** The number of places of each class, for a peer that takes `maxInFlight` ordinary ones. */
 export const placesOf = (limits: Limits): Readonly<Record<Place, number>> => ({

@@ -8,7 +8,16 @@ import { type DecodeFailure, decodeRequest, encodeAnswer } from './codec.ts'
 import type { RequestEnvelope } from './envelope.ts'
 import type { ErrorAnswer, Kind, RequestOf, Respond } from './exchanges/index.ts'
 import { isKind } from './exchanges/index.ts'
-import { carriesData, type Limits, type Place, placeOf, placesOf } from './limits.ts'
+import type { OutputData } from './exchanges/tasks.ts'
+import { type Flow, LEAST_PIECE_BYTES } from './flow.ts'
+import {
+  answersWithData,
+  isDataAnswer,
+  type Limits,
+  type Place,
+  placeOf,
+  placesOf,
+} from './limits.ts'
 import { toBytes } from './wire.ts'
 
 /** Called with a decoded request; may answer at once or later, once. */
@@ -25,6 +34,7 @@ export interface RequestsPort {
   now(): number
   send(bytes: Uint8Array): void
   bufferedBytes(): number
+  readonly flow: Flow
   by(deadline: number): void
   count(what: 'busy' | 'deadline' | 'discarded-answer'): void
   /** A handler threw, or answered with what its row does not allow. */
@@ -36,7 +46,15 @@ interface Inbound {
   readonly kind: Kind
   readonly place: Place
   readonly deadline: number
-  state: 'open' | 'answered' | 'over'
+  /** held: its handler is done, and its answer waits until the link has room for data. */
+  state: 'open' | 'held' | 'answered' | 'over'
+}
+
+/** An answer with data that is held back. */
+interface Held {
+  readonly inbound: Inbound
+  readonly answerKind: string
+  readonly body: OutputData
 }
 
 /** Kept back of the asker's patience, so that its Error{deadline} still arrives in time. */
@@ -52,6 +70,9 @@ export class Requests {
     aborts: 0,
   }
   readonly #open = new Set<Inbound>()
+  /** In the order in which they were answered. */
+  #held: Held[] = []
+  #heldBytes = 0
   #lastId = 0
   #peerFrameBytes: number
 
@@ -117,6 +138,7 @@ export class Requests {
       this.#end(inbound, 'over')
       this.#sendError(inbound, { code: 'deadline' })
     }
+    if (this.#held.length > 0) this.#sortHeld()
     return next
   }
 
@@ -124,12 +146,46 @@ export class Requests {
   close(): void {
     for (const inbound of this.#open) inbound.state = 'over'
     this.#open.clear()
+    this.#held = []
+    this.#heldBytes = 0
+  }
+
+  /** Writes the data that was held back, as far as there is room; each gets its share. */
+  pump(): void {
+    if (this.#held.length === 0) return
+    const { flow } = this.#port
+    let written = 0
+    for (let room = flow.room(); room > 0; room = flow.room()) {
+      const left = this.#held.length - written
+      const held = this.#held[written]
+      if (held === undefined) break
+      written++
+      this.#heldBytes -= held.body.data.byteLength
+      this.#writeHeld(held, Math.min(room, Math.max(LEAST_PIECE_BYTES, room / left)))
+    }
+    if (written > 0) this.#held = this.#held.slice(written)
+  }
+
+  #writeHeld(held: Held, room: number): void {
+    try {
+      this.#writeData(held, room)
+    } catch (error) {
+      this.#fail(held.inbound)
+      this.#port.bug(error)
+    }
+  }
+
+  /** Without those that are over. */
+  #sortHeld(): void {
+    this.#held = this.#held.filter(({ inbound }) => inbound.state === 'held')
+    this.#heldBytes = this.#held.reduce((sum, { body }) => sum + body.data.byteLength, 0)
   }
 
   #isBusy(kind: Kind): boolean {
     const place = placeOf(kind)
     if (this.#taken[place] >= this.#places[place]) return true
-    return carriesData(kind) && this.#port.bufferedBytes() > this.#port.limits.slowBytes
+    if (!answersWithData(kind)) return false
+    return this.#port.bufferedBytes() + this.#heldBytes > this.#port.limits.slowBytes
   }
 
   #start(kind: Kind, body: RequestOf<Kind>, { q, t }: RequestEnvelope): void {
@@ -150,7 +206,7 @@ export class Requests {
   }
 
   #respond(inbound: Inbound, answerKind: string, body: unknown): void {
-    if (inbound.state === 'answered')
+    if (inbound.state === 'answered' || inbound.state === 'held')
       throw new Error(`Expected one answer to ${inbound.kind}, got \`${answerKind}\` too`)
     if (inbound.state === 'over') {
       inbound.state = 'answered'
@@ -159,17 +215,48 @@ export class Requests {
     }
     try {
       const clean = encodeAnswer(inbound.kind, answerKind, body)
-      const bytes = toBytes({ a: inbound.id, k: answerKind, b: clean })
-      if (bytes.length > this.#peerFrameBytes)
-        throw new RangeError(
-          `Expected an answer of at most ${this.#peerFrameBytes} bytes, got ${bytes.length}`,
-        )
-      this.#end(inbound, 'answered')
-      this.#port.send(bytes)
+      if (isDataAnswer(inbound.kind, answerKind, clean)) {
+        this.#offer({ inbound, answerKind, body: clean })
+        return
+      }
+      this.#write(inbound, answerKind, clean)
     } catch (error) {
       if (inbound.state === 'open') this.#fail(inbound)
       throw error
     }
+  }
+
+  /** Data goes when the link has room for it, behind the data that waits already. */
+  #offer(held: Held): void {
+    const room = this.#held.length === 0 ? this.#port.flow.room() : 0
+    if (room > 0) {
+      this.#writeData(held, room)
+      return
+    }
+    held.inbound.state = 'held'
+    this.#held.push(held)
+    this.#heldBytes += held.body.data.byteLength
+  }
+
+  /** Who reads asks by offset: what is cut off comes with the next read. */
+  #writeData({ inbound, answerKind, body }: Held, room: number): void {
+    const isWhole = body.data.byteLength <= room
+    const part = isWhole
+      ? body
+      : { ...body, data: body.data.subarray(0, room), eof: false }
+    this.#port.flow.wrote(this.#write(inbound, answerKind, part))
+  }
+
+  /** Returns the size of the frame. */
+  #write(inbound: Inbound, answerKind: string, body: unknown): number {
+    const bytes = toBytes({ a: inbound.id, k: answerKind, b: body })
+    if (bytes.length > this.#peerFrameBytes)
+      throw new RangeError(
+        `Expected an answer of at most ${this.#peerFrameBytes} bytes, got ${bytes.length}`,
+      )
+    this.#end(inbound, 'answered')
+    this.#port.send(bytes)
+    return bytes.length
   }
 
   #fail(inbound: Inbound): void {

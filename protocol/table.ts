@@ -37,11 +37,12 @@ const table = (): string => {
 const exchangeText = (kind: string, row: Exchange): string => {
   const place = placeOf(kind as keyof typeof exchanges)
   const places = place === 'ordinary' ? '' : ` Places: ${place}.`
+  const data = row.data === undefined ? '' : ` Data: in the ${row.data}.`
   const answers = Object.entries(row.answers).map(
     ([name, codec]) => `- answer \`${name}\` ${show(codec)}`,
   )
   return [
-    `### ${kind}\n\n${row.direction}. ${row.about}${places}\n`,
+    `### ${kind}\n\n${row.direction}. ${row.about}${places}${data}\n`,
     `- request ${show(row.request)}`,
     ...answers,
   ].join('\n')

@@ -149,6 +149,7 @@ export const client = {
     about:
       'Bytes for the stdin of a running task, from an offset. Answered when there is room for more.',
     waits: true,
+    data: 'request',
     request: fields(
       { task_id: TaskId, offset: Uint, data: Bytes(DATA_BYTES), eof: t.boolean },
       /** Given by the manager to its worker. */
@@ -162,6 +163,7 @@ export const client = {
     about:
       "Reads a task's output by offset, before its start, while it runs and after its end. `attempt`: the one that is followed; of a later one the answer is its beginning, and one that has not begun is waited for.",
     waits: true,
+    data: 'answer',
     request: fields(
       { task_id: TaskId, fd: Fd, offset: Uint, max: Uint, wait_ms: Milliseconds },
       { attempt: Attempt },

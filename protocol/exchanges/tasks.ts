@@ -145,6 +145,7 @@ export const tasks = {
     about:
       'Reads output from an offset, which acknowledges all before it. Waits up to wait_ms.',
     waits: true,
+    data: 'answer',
     request: fields({
       rel: Rel,
       task_id: TaskId,
@@ -160,6 +161,7 @@ export const tasks = {
   BlobRead: exchange({
     direction: 'peers',
     about: 'Reads a stored blob (a result too large to travel inline) from an offset.',
+    data: 'answer',
     request: fields({ ref: BlobRef, offset: Uint, max: Uint }),
     answers: { BlobData: OutputData, NotFound: fields({}) },
   }),

@@ -15,6 +15,20 @@ export interface TaskStdin {
 
 /** An input that is refused for the moment (the task moves) is offered again after this. */
 const MOVING_MS = 100
+/**
+ * Other messages stand behind a piece on its way: over slow links pieces become smaller,
+ * until one is taken in about as long as those may wait.
+ */
+const FIRST_BYTES = 16 * 1024
+const LEAST_BYTES = 1024
+const SLOW_MS = 1_000
+const FAST_MS = SLOW_MS / 4
+
+const nextSize = (size: number, tookMs: number): number => {
+  if (tookMs > SLOW_MS) return Math.max(LEAST_BYTES, size / 2)
+  return tookMs < FAST_MS ? Math.min(DATA_BYTES, size * 2) : size
+}
+
 /** A program that reads nothing holds an answer back; then the same is asked again. */
 const TIMEOUT_MS = 60_000
 
@@ -25,6 +39,7 @@ export const taskStdin = (
 ): TaskStdin => {
   let offset = 0
   let isOpen = true
+  let size = FIRST_BYTES
 
   const offer = (body: RequestOf<'TaskInput'>) =>
     link.ask('TaskInput', body, { timeoutMs: TIMEOUT_MS, signal }).then(
@@ -49,8 +64,13 @@ export const taskStdin = (
 
   return {
     async write(data) {
-      for (let at = 0; at < data.byteLength && isOpen; at += DATA_BYTES)
-        await send(data.subarray(at, at + DATA_BYTES), { eof: false })
+      for (let at = 0; at < data.byteLength && isOpen; ) {
+        const piece = data.subarray(at, at + size)
+        const startMs = performance.now()
+        await send(piece, { eof: false })
+        size = nextSize(size, performance.now() - startMs)
+        at += piece.byteLength
+      }
       return isOpen
     },
     async end() {

@@ -16,6 +16,7 @@ import {
   type Ending,
 } from './closing.ts'
 import { CorkedSender } from './corked.ts'
+import { Pings } from './pings.ts'
 import type { ProvenSocket } from './transport.ts'
 
 /** RFC 6455 section 5.5: a close reason has at most 123 bytes. */
@@ -47,6 +48,7 @@ export interface LinkOptions {
 export class Link {
   readonly #options: LinkOptions
   readonly #sender: CorkedSender
+  readonly #pings: Pings
   readonly #conversation: Conversation
   readonly openedAtMs: number
   /** Did this node dial? */
@@ -62,10 +64,13 @@ export class Link {
     this.isOurs = socket.dialledUrl !== undefined
     const { ws, raw } = socket
     this.#sender = new CorkedSender({ ws, raw, isClient: this.isOurs })
+    this.#pings = new Pings(ws)
     this.#conversation = new Conversation({
       send: (bytes) => this.#sender.send(bytes),
       close: (code, reason) => this.end(code, reason),
       bufferedBytes: () => this.#sender.bufferedBytes,
+      receivedBytes: () => raw.bytesRead,
+      probe: (arrived) => this.#pings.send(arrived),
       clock,
       handle: (kind, body, respond) => options.events.request(this, kind, body, respond),
       limits: { maxInFlight: self.max_in_flight, maxFrame: self.max_frame },
@@ -120,23 +125,26 @@ export class Link {
     this.#options.socket.ws.resume()
   }
 
-  /** Does the far end answer within `ms`? Asked below the conversation, by a WebSocket ping. */
+  /**
+   * Does the far end answer within `ms`? Asked below the conversation, by a WebSocket ping.
+   * Whatever comes meanwhile counts too: the pong may stand behind a long frame.
+   */
   isAlive(ms: number): Promise<boolean> {
-    const { ws } = this.#options.socket
+    const { ws, raw } = this.#options.socket
+    const heardBytes = raw.bytesRead
     return new Promise((resolve) => {
       const settle = (isAlive: boolean) => {
         cancel()
-        ws.off('pong', onPong)
         ws.off('close', onClose)
         resolve(isAlive)
       }
-      const onPong = () => settle(true)
       const onClose = () => settle(false)
-      const cancel = this.#options.clock.after(ms, onClose)
+      const cancel = this.#options.clock.after(ms, () =>
+        settle(raw.bytesRead > heardBytes),
+      )
       if (this.#ending !== undefined || ws.readyState !== ws.OPEN) return settle(false)
-      ws.on('pong', onPong)
       ws.on('close', onClose)
-      ws.ping()
+      this.#pings.send(() => settle(true))
     })
   }
 
