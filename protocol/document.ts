@@ -7,8 +7,9 @@
 import * as t from 'io-ts'
 import type { Direction, Exchange } from './exchange.ts'
 import { ErrorAnswer, ErrorCode, type Kind, kinds, rowOf } from './exchanges/index.ts'
+import { WORTH_MS } from './flow.ts'
 import { INTRODUCTION_MS } from './introduction.ts'
-import { CLOSE, carriesData, DEFAULT_LIMITS, placeOf } from './limits.ts'
+import { CLOSE, DEFAULT_LIMITS, placeOf } from './limits.ts'
 import * as scalars from './scalars.ts'
 import { SCAN_LIMITS } from './scan.ts'
 import { Schemas } from './schema.ts'
@@ -147,6 +148,7 @@ const limits = () => ({
   busy_retry_after_ms: DEFAULT_LIMITS.retryAfterMs,
   inline_bytes: task.INLINE_BYTES,
   data_bytes: task.DATA_BYTES,
+  data_on_its_way_ms: WORTH_MS,
   tasks_per_message: task.TASKS_PER_MESSAGE,
 })
 
@@ -155,7 +157,8 @@ const exchangeOf = (kind: Kind, row: Exchange, schemas: Schemas) => ({
   direction: row.direction,
   ways: WAYS[row.direction].map(([from, to]) => ({ from, to })),
   place: placeOf(kind),
-  data: carriesData(kind),
+  /** Where bytes travel that wait for room on a slow link: request, answer or nowhere. */
+  data: row.data ?? null,
   /** The name that the peer must have listed before it is asked; none: part of version 1. */
   feature: null,
   request: schemas.of(row.request),

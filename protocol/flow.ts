@@ -16,7 +16,7 @@ export interface FlowPort {
 }
 
 /** Data may keep control waiting for about this long. */
-const WORTH_MS = 1000
+export const WORTH_MS = 1000
 /**
  * May be on its way while no rate is known, and half of it at once: what TCP sends before
  * it hears anything of a new path, so it costs a fast link no time.
