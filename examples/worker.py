@@ -21,7 +21,9 @@ import argparse
 import asyncio
 import base64
 import collections
+import contextlib
 import errno
+import functools
 import hashlib
 import hmac
 import json
@@ -39,10 +41,11 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any, Callable, Optional
 
-Body = Dict[str, Any]
+Body = dict[str, Any]
 # What became of a request: the kind and body of its answer, or in lower case `timeout`,
 # `disconnected`, `unreachable`, `protocol`, with nothing.
 Settle = Callable[[str, Body], None]
@@ -135,7 +138,7 @@ def pack_integer(out: bytearray, value: int) -> None:
     out += struct.pack(form, header, value)
 
 
-def pack_length(out: bytearray, size: int, short: int, most: int, headers: Dict[int, int]) -> None:
+def pack_length(out: bytearray, size: int, short: int, most: int, headers: dict[int, int]) -> None:
     if size <= most:
         out.append(short | size)
         return
@@ -229,7 +232,7 @@ def read_frame(data: bytes) -> Body:
 # -- Table: protocol/manyhands.json, and values judged by its schemas --------------------
 
 TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int}
-Path = Tuple[object, ...]
+Path = tuple[object, ...]
 
 
 class Table:
@@ -238,13 +241,13 @@ class Table:
     def __init__(self, path: str) -> None:
         with open(path, encoding="utf-8") as file:
             document = json.load(file)
-        self.exchanges: Dict[str, Body] = document["exchanges"]
+        self.exchanges: dict[str, Body] = document["exchanges"]
         self.limits: Body = document["limits"]
         self.error: Body = document["error"]
-        self.definitions: Dict[str, Body] = document["$defs"]
-        self.patterns: Dict[str, re.Pattern[str]] = {}
+        self.definitions: dict[str, Body] = document["$defs"]
+        self.patterns: dict[str, re.Pattern[str]] = {}
 
-    def fault(self, schema: Body, value: Any) -> Optional[Path]:
+    def fault(self, schema: Body, value: Any) -> Path | None:
         """Where the first wrong field is; None: there is none."""
         if "$ref" in schema:
             return self.fault(self.definitions[schema["$ref"].split("/")[-1]], value)
@@ -280,9 +283,9 @@ class Table:
             is_sized = schema.get("minLength", 0) <= size <= schema.get("maxLength", math.inf)
             return is_sized and ("pattern" not in schema or self.matches(schema["pattern"], value))
         if isinstance(value, int):
-            return schema.get("minimum", value) <= value <= schema.get("maximum", value)
+            return bool(schema.get("minimum", value) <= value <= schema.get("maximum", value))
         if isinstance(value, list):
-            return schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", math.inf)
+            return bool(schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", math.inf))
         if isinstance(value, dict):
             names = schema.get("propertyNames", {})
             is_named = all(self.fault(names, key) is None for key in value)
@@ -296,7 +299,7 @@ class Table:
         return self.patterns[pattern].search(text) is not None
 
     @staticmethod
-    def parts(schema: Body, value: Any) -> Iterator[Tuple[object, Body, Any]]:
+    def parts(schema: Body, value: Any) -> Iterator[tuple[object, Body, Any]]:
         if isinstance(value, dict):
             for key in schema.get("required", []):
                 if key not in value:
@@ -353,7 +356,7 @@ class Streams:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
 
-    async def head(self) -> Tuple[str, Dict[str, str]]:
+    async def head(self) -> tuple[str, dict[str, str]]:
         try:
             text = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         except asyncio.LimitOverrunError:
@@ -364,7 +367,7 @@ class Streams:
         pairs = (line.partition(":") for line in lines if line)
         return first, {name.strip().lower(): value.strip() for name, _, value in pairs}
 
-    def say(self, first: str, headers: Dict[str, str], body: str = "") -> None:
+    def say(self, first: str, headers: dict[str, str], body: str = "") -> None:
         lines = [first, *(f"{name}: {value}" for name, value in headers.items())]
         self.writer.write(("\r\n".join(lines) + "\r\n\r\n" + body).encode())
 
@@ -392,7 +395,7 @@ class Member:
         return hmac.compare_digest(given.encode(), self.proof(side, party, met).encode())
 
     @staticmethod
-    def claim(headers: Dict[str, str]) -> Optional[Tuple[Party, str]]:
+    def claim(headers: dict[str, str]) -> tuple[Party, str] | None:
         party = Party(headers.get("manyhands-role", ""), headers.get("manyhands-node", ""))
         nonce = headers.get("manyhands-nonce", "")
         is_node = re.fullmatch(r"[0-9a-f]{32}(/[A-Za-z0-9_.-]{1,64})?", party.node_id)
@@ -400,7 +403,7 @@ class Member:
             return None
         return party, nonce
 
-    async def dial(self, host: str, port: int) -> Tuple[Streams, Party]:
+    async def dial(self, host: str, port: int) -> tuple[Streams, Party]:
         """Both ends prove themselves; raises Refused, OSError or EOFError."""
         streams = Streams(*await asyncio.open_connection(host, port))
         try:
@@ -418,9 +421,8 @@ class Member:
         _, headers = await streams.head()
         if "manyhands-refused" in headers:
             raise Refused(403, headers["manyhands-refused"])
-        await streams.reader.readexactly(int(headers.get("content-length", "0")))
         claim = self.claim(headers)
-        if claim is None:
+        if claim is None or headers.get("content-length") != "0":
             raise Refused(502, "no Manyhands node")
         met = Meeting(nonce, claim[1], address, port)
         if not self.is_proven(headers.get("manyhands-proof", ""), "server", claim[0], met):
@@ -440,7 +442,7 @@ class Member:
     async def admit(self, streams: Streams) -> Party:
         """The server's side: the same, judged; raises Refused or EOFError."""
         address, port = streams.writer.get_extra_info("sockname")[:2]
-        given: Optional[Tuple[Party, Meeting]] = None
+        given: tuple[Party, Meeting] | None = None
         while True:
             first, headers = await streams.head()
             if not re.fullmatch(r"GET \S+ HTTP/1\.1", first):
@@ -462,9 +464,7 @@ class Member:
             answer["manyhands-proof"] = self.proof("server", self.me, met)
             streams.say("HTTP/1.1 401 Unauthorized", answer)
 
-    def judge(
-        self, streams: Streams, headers: Dict[str, str], given: Optional[Tuple[Party, Meeting]]
-    ) -> Party:
+    def judge(self, streams: Streams, headers: dict[str, str], given: tuple[Party, Meeting] | None) -> Party:
         offered = [name.strip() for name in headers.get("sec-websocket-protocol", "").split(",")]
         if SUBPROTOCOL not in offered:
             raise Refused(400, f"the subprotocol {SUBPROTOCOL} is required")
@@ -504,9 +504,9 @@ class WebSocket:
     def __init__(self, streams: Streams, dialled: bool, max_message: int) -> None:
         self.reader, self.writer = streams.reader, streams.writer
         self.dialled, self.max_message = dialled, max_message
-        self.unsent: List[bytes] = []
+        self.unsent: list[bytes] = []
         self.is_closing = False
-        self.on_pong: List[Callable[[], None]] = []
+        self.on_pong: list[Callable[[], None]] = []
         self.go = asyncio.Event()
         self.go.set()
 
@@ -550,7 +550,7 @@ class WebSocket:
         self.is_closing = True
         self.writer.transport.abort()
 
-    async def run(self, on_message: Callable[[bytes, bool], None]) -> Tuple[int, str]:
+    async def run(self, on_message: Callable[[bytes, bool], None]) -> tuple[int, str]:
         """Hands over (message, is it binary) until the end; why it ended."""
         try:
             return await self.read(on_message)
@@ -563,8 +563,8 @@ class WebSocket:
             self.flush()
             self.writer.close()
 
-    async def read(self, on_message: Callable[[bytes, bool], None]) -> Tuple[int, str]:
-        parts: List[bytes] = []
+    async def read(self, on_message: Callable[[bytes, bool], None]) -> tuple[int, str]:
+        parts: list[bytes] = []
         opcode = 0
         while True:
             is_last, kind, data = await self.frame(sum(map(len, parts)))
@@ -590,7 +590,7 @@ class WebSocket:
                 if is_last:
                     parts = []
 
-    async def frame(self, before: int) -> Tuple[bool, int, bytes]:
+    async def frame(self, before: int) -> tuple[bool, int, bytes]:
         first, second = await self.reader.readexactly(2)
         kind, size, is_masked = first & 15, second & 127, bool(second & 128)
         if first & 0x70 or kind not in (0, TEXT, BINARY, CLOSE, PING, PONG):
@@ -636,21 +636,21 @@ class Ask:
 class Conversation:
     """The rules between this node and one peer, over one WebSocket."""
 
-    def __init__(self, node: "Node", socket: WebSocket, party: Party) -> None:
+    def __init__(self, node: Node, socket: WebSocket, party: Party) -> None:
         self.node, self.table, self.socket, self.party = node, node.table, socket, party
         self.opened_ms = now_ms()
-        self.peer: Optional[Body] = None
+        self.peer: Body | None = None
         self.is_introduced = self.is_over = False
         self.has_answered = self.has_answer = False
-        self.why: Tuple[int, str] = (0, "")
-        self.places: Dict[str, int] = dict(self.table.limits["places"])
+        self.why: tuple[int, str] = (0, "")
+        self.places: dict[str, int] = dict(self.table.limits["places"])
         self.own_places = dict(self.places)
         self.taken = collections.Counter[str]()  # of the peer's places, by our asks
         self.given = collections.Counter[str]()  # of ours, by its requests
-        self.queues: Dict[str, Deque[Ask]] = {place: collections.deque() for place in URGENCY}
-        self.asks: Dict[int, Ask] = {}
-        self.inbound: Dict[int, Timer] = {}
-        self.timed_out: "collections.OrderedDict[int, None]" = collections.OrderedDict()
+        self.queues: dict[str, collections.deque[Ask]] = {place: collections.deque() for place in URGENCY}
+        self.asks: dict[int, Ask] = {}
+        self.inbound: dict[int, Timer] = {}
+        self.timed_out: collections.OrderedDict[int, None] = collections.OrderedDict()
         self.next_id, self.last_id, self.strikes, self.silent = 1, 0, 0, 0
         self.slow: Timer = None
         self.is_settling = False
@@ -658,7 +658,7 @@ class Conversation:
 
     @property
     def name(self) -> str:
-        return (self.peer or {}).get("host_name", self.party.node_id)
+        return str((self.peer or {}).get("host_name", self.party.node_id))
 
     async def run(self) -> None:
         self.ask("NodeTypeRequest", self.node.introduction(), INTRODUCTION_MS, self.answered_who)
@@ -706,7 +706,7 @@ class Conversation:
         self.pump()
 
     def place(self, kind: str) -> str:
-        return self.table.exchanges[kind]["place"]
+        return str(self.table.exchanges[kind]["place"])
 
     def pump(self) -> None:
         is_slow = self.socket.buffered > self.table.limits["slow_bytes"]
@@ -903,7 +903,7 @@ class Output:
         self.digest = hashlib.sha256()
         self.is_open, self.has_exited, self.is_paused, self.lost_tail = True, False, False, False
         self.patience: Timer = None
-        self.readers: List[Tuple[int, int, Callable[[Body], None], asyncio.TimerHandle]] = []
+        self.readers: list[tuple[int, int, Callable[[Body], None], asyncio.TimerHandle]] = []
         self.read_ms = now_ms()
         self.watch: Timer = after(UNREAD_MS, self.look_for_reader) if self.is_stream else None
         os.set_blocking(fd, False)
@@ -1061,7 +1061,7 @@ class Guard:
         os.close(self.write_end)
         os.setsid()
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        groups: Set[int] = set()
+        groups: set[int] = set()
         with open(read_end, encoding="ascii") as lines:
             for line in lines:
                 (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
@@ -1074,10 +1074,8 @@ class Guard:
 
 
 def kill_group(group: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(group, number)
-    except ProcessLookupError:
-        pass
 
 
 @dataclass
@@ -1093,53 +1091,57 @@ class Job:
 
     def __init__(self, order: Body, host_name: str, guard: Guard, ended: Callable[[End], None]) -> None:
         self.ended, self.guard = ended, guard
-        self.end: Optional[End] = None
-        self.outputs: List[Output] = []
+        self.end: End | None = None
+        self.outputs: list[Output] = []
         self.stdin_fd = -1
         self.typed, self.is_typed_out, self.unwritten = 0, False, bytearray()
-        self.writers: List[Callable[[bool], None]] = []
+        self.writers: list[Callable[[bool], None]] = []
         self.spawn(order, host_name)
         threading.Thread(target=self.wait, args=(asyncio.get_running_loop(),), daemon=True).start()
 
     def spawn(self, order: Body, host_name: str) -> None:
         program, folder = find_program(order["job_addr"]), order.get("dir", os.getcwd())
-        if not os.path.isdir(folder):
-            raise SpawnFailure("ENODIR", f"the directory does not exist, or cannot be used: {folder}")
+        if not os.path.isdir(folder) or not os.access(folder, os.X_OK):
+            raise SpawnFailure("ENODIR", f"the directory is not there, or cannot be used: {folder}")
         own = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ") if name in os.environ}
         ours = {"TASK_ID": order["task_id"], "HOST_NAME": host_name, "ATTEMPT": str(order["attempt"])}
         ours["CORES"] = str(order.get("requires", {}).get("cores", 1))
         variables = {**own, **order.get("env", {}), **{f"MANYHANDS_{k}": v for k, v in ours.items()}}
         policy = order.get("output", "capture")
-        pipes = [] if policy == "none" else [os.pipe(), os.pipe()]
-        given = tempfile.TemporaryFile()
-        given.write(order.get("stdin", b""))
-        given.seek(0)
-        stdin = os.pipe() if order.get("stdin_live") else (given.fileno(), -1)
+        opened: list[int] = []
+
+        def pipe() -> tuple[int, int]:
+            opened.extend(os.pipe())
+            return opened[-2], opened[-1]
+
         try:
-            self.process = subprocess.Popen(
-                [program.encode(), *(argument.encode() for argument in order["arguments"])],
-                stdin=stdin[0],
-                stdout=pipes[0][1] if pipes else subprocess.DEVNULL,
-                stderr=pipes[1][1] if pipes else subprocess.DEVNULL,
-                cwd=folder.encode(),
-                env={name.encode(): value.encode() for name, value in variables.items()},
-                start_new_session=True,
-            )
+            with tempfile.TemporaryFile() as given:
+                given.write(order.get("stdin", b""))
+                given.seek(0)
+                stdin = pipe() if order.get("stdin_live") else (given.fileno(), -1)
+                pipes = [] if policy == "none" else [pipe(), pipe()]
+                self.process = subprocess.Popen(
+                    [program.encode(), *(argument.encode() for argument in order["arguments"])],
+                    stdin=stdin[0],
+                    stdout=pipes[0][1] if pipes else subprocess.DEVNULL,
+                    stderr=pipes[1][1] if pipes else subprocess.DEVNULL,
+                    cwd=folder.encode(),
+                    env={name.encode(): value.encode() for name, value in variables.items()},
+                    start_new_session=True,
+                )
         except (OSError, ValueError) as error:
-            for fd in [*(pipe[0] for pipe in pipes), stdin[1]]:
-                if fd >= 0:
-                    os.close(fd)
-            code = errno.errorcode.get(error.errno or 0, "UNKNOWN") if isinstance(error, OSError) else "EINVAL"
-            raise SpawnFailure(code, f"{program}: {error}"[:1024]) from None
-        finally:
-            for fd in [*(pipe[1] for pipe in pipes), *(stdin[:1] if stdin[1] >= 0 else [])]:
+            for fd in opened:
                 os.close(fd)
-            given.close()
+            number = error.errno if isinstance(error, OSError) else errno.EINVAL
+            code = errno.errorcode.get(number or 0, "UNKNOWN")
+            raise SpawnFailure(code, f"{program}: {error}"[:1024]) from None
+        for fd in [*(write_end for _, write_end in pipes), *(stdin[:1] if stdin[1] >= 0 else [])]:
+            os.close(fd)
         self.guard.say("+", self.process.pid)
         self.begun_ms, self.stdin_fd = now_ms(), stdin[1]
         if self.stdin_fd >= 0:
             os.set_blocking(self.stdin_fd, False)
-        self.outputs = [Output(pipe[0], policy, self.end_if_over) for pipe in pipes]
+        self.outputs = [Output(read_end, policy, self.end_if_over) for read_end, _ in pipes]
 
     def wait(self, loop: asyncio.AbstractEventLoop) -> None:
         """In a thread. The process is not reaped: until then nobody else gets its number."""
@@ -1237,40 +1239,40 @@ class Task:
 
     order: Body
     state: str = "pending"
-    job: Optional[Job] = None
+    job: Job | None = None
     first_attempt: int = 0
     started_ms: int = 0
     timer: Timer = None
     cause: Body = field(default_factory=dict)
     is_silent: bool = False  # aborted: nobody wants to hear of it
-    next: Optional[Body] = None  # a higher attempt, which waits until the group is gone
+    next: Body | None = None  # a higher attempt, which waits until the group is gone
     outcome: Body = field(default_factory=dict)
-    underway: Tuple[int, str] = (0, "")  # attempt and rel of the outcome that is on its way
+    underway: tuple[int, str] = (0, "")  # attempt and rel of the outcome that is on its way
     tries: int = 0
     is_parked: bool = False
-    on_gone: List[Callable[[], None]] = field(default_factory=list)
-    on_start: List[Callable[[], None]] = field(default_factory=list)
+    on_gone: list[Callable[[], None]] = field(default_factory=list)
+    on_start: list[Callable[[], None]] = field(default_factory=list)
 
     @property
     def id(self) -> str:
-        return self.order["task_id"]
+        return str(self.order["task_id"])
 
     @property
     def attempt(self) -> int:
-        return self.order["attempt"]
+        return int(self.order["attempt"])
 
     @property
     def cores(self) -> int:
         least = 0 if self.order["job_addr"].startswith("noop:") else 1
-        return self.order.get("requires", {}).get("cores", least)
+        return int(self.order.get("requires", {}).get("cores", least))
 
 
 @dataclass(eq=False)
 class Kept:
     """Outputs of a program that has ended, and the addresses that were given out."""
 
-    outputs: List[Output]
-    refs: Set[str]
+    outputs: list[Output]
+    refs: set[str]
     until_ms: float
     bytes: int
 
@@ -1280,22 +1282,22 @@ def ledger_of(task_id: str) -> str:
 
 
 class Tasks:
-    def __init__(self, node: "Node", options: argparse.Namespace) -> None:
+    def __init__(self, node: Node, options: argparse.Namespace) -> None:
         self.node, self.host_name = node, options.name
         self.cores, self.memory = options.cores, options.memory
-        self.labels: Dict[str, str] = dict(pair.split("=", 1) for pair in options.label)
+        self.labels: dict[str, str] = dict(pair.split("=", 1) for pair in options.label)
         self.guard = Guard()
-        self.tasks: Dict[str, Task] = {}
-        self.active: Set[Task] = set()  # those that hold a slot
-        self.queues: Tuple[Deque[Task], Deque[Task]] = (collections.deque(), collections.deque())
-        self.tombstones: "collections.OrderedDict[str, Tuple[int, bool, float]]" = collections.OrderedDict()
-        self.kept: "collections.OrderedDict[Tuple[str, int], Kept]" = collections.OrderedDict()
+        self.tasks: dict[str, Task] = {}
+        self.active: set[Task] = set()  # those that hold a slot
+        self.queues: tuple[collections.deque[Task], ...] = (collections.deque(), collections.deque())
+        self.tombstones: collections.OrderedDict[str, tuple[int, bool, float]] = collections.OrderedDict()
+        self.kept: collections.OrderedDict[tuple[str, int], Kept] = collections.OrderedDict()
         self.lease_until_ms = -math.inf
         self.is_draining = False
 
     # What is taken.
 
-    def take(self, order: Body) -> Optional[str]:
+    def take(self, order: Body) -> str | None:
         """Takes a task, or says why not."""
         task_id, attempt = order["task_id"], order["attempt"]
         if ledger_of(task_id) != self.node.link.served:
@@ -1316,7 +1318,7 @@ class Tasks:
             return "conflict"
         return self.again(task) if known["attempt"] == attempt else self.adopt(task, order)
 
-    def unfit(self, order: Body) -> Optional[str]:
+    def unfit(self, order: Body) -> str | None:
         folder, env = order.get("dir", "/"), order.get("env", {})
         texts = [folder, *order["arguments"], *env.values()]
         if "stdin" in order and order.get("stdin_live") or not folder.startswith("/"):
@@ -1333,7 +1335,7 @@ class Tasks:
             return "specs"
         return "forbidden" if any(UNSAFE.fullmatch(name) for name in env) else None
 
-    def unready(self) -> Optional[str]:
+    def unready(self) -> str | None:
         if self.is_draining:
             return "draining"
         waiting = sum(map(len, self.queues))
@@ -1341,7 +1343,7 @@ class Tasks:
         finished = len(self.tasks) - len(self.active) - waiting
         return "busy" if is_full or finished >= MOST_FINISHED else None
 
-    def again(self, task: Task) -> Optional[str]:
+    def again(self, task: Task) -> str | None:
         """The same attempt once more: never a second start."""
         if task.state == "ending" and task.is_silent and task.next is None:
             return "stale-attempt"
@@ -1351,7 +1353,7 @@ class Tasks:
             self.deliver(task)
         return None
 
-    def adopt(self, task: Task, order: Body) -> Optional[str]:
+    def adopt(self, task: Task, order: Body) -> str | None:
         """A higher attempt of what is here."""
         if task.state == "ending":
             reason = None if task.next is not None and not self.is_draining else self.unready()
@@ -1374,7 +1376,7 @@ class Tasks:
 
     @property
     def free_cores(self) -> int:
-        return max(0, self.cores - sum(task.cores for task in self.active))
+        return max(0, int(self.cores) - sum(task.cores for task in self.active))
 
     def fits(self, task: Task) -> bool:
         memory = sum(one.order.get("requires", {}).get("memory", 0) for one in self.active)
@@ -1454,7 +1456,7 @@ class Tasks:
         self.deliver(task)
         self.pump()
 
-    def result_of(self, task: Task, end: End) -> Tuple[Body, Set[str]]:
+    def result_of(self, task: Task, end: End) -> tuple[Body, set[str]]:
         result: Body = {"run_ms": end.run_ms}
         result.update({"exit_code": end.how["exit_code"]} if "exit_code" in end.how else {})
         outputs = task.job.outputs if task.job is not None else []
@@ -1462,7 +1464,7 @@ class Tasks:
             result["lost_tail"] = True
         is_whole = all(output.lost == 0 and output.start == 0 for output in outputs)
         is_inline = is_whole and sum(output.size for output in outputs) <= INLINE_BYTES
-        refs: Set[str] = set()
+        refs: set[str] = set()
         for fd, output in enumerate(outputs, 1):
             if output.size == 0:
                 continue
@@ -1531,7 +1533,7 @@ class Tasks:
 
         self.node.link.ask(f"Task{task.outcome['kind']}", body, ANSWER_MS, settle)
 
-    def of_ledger(self, ledger: Optional[str]) -> List[Task]:
+    def of_ledger(self, ledger: str | None) -> list[Task]:
         return [task for task in self.tasks.values() if ledger in (None, ledger_of(task.id))]
 
     def flush(self, ledger: str) -> None:
@@ -1563,7 +1565,7 @@ class Tasks:
         while len(self.tombstones) > MOST_TOMBSTONES:
             self.tombstones.popitem(last=False)
 
-    def abort(self, task_id: str, attempt: Optional[int], gone: Optional[Callable[[], None]]) -> bool:
+    def abort(self, task_id: str, attempt: int | None, gone: Callable[[], None] | None) -> bool:
         """Ends a task up to that attempt (None: any); true if `gone` will be called."""
         task, most = self.tasks.get(task_id), math.inf if attempt is None else attempt
         if task is None:
@@ -1586,7 +1588,7 @@ class Tasks:
             task.on_gone.append(gone)
         return True
 
-    def drop_all(self, entries: List[Body]) -> None:
+    def drop_all(self, entries: list[Body]) -> None:
         """What a ManagerAnswer names: recorded already, or wanted no more."""
         for entry in entries:
             task = self.tasks.get(entry["task_id"])
@@ -1610,7 +1612,7 @@ class Tasks:
         for task in self.of_ledger(ledger):
             self.abort(task.id, None, None)
 
-    def release(self, ledger: Optional[str]) -> None:
+    def release(self, ledger: str | None) -> None:
         """What was not started is forgotten, without a tombstone: it may come again."""
         self.lease_until_ms = -math.inf
         for task in self.of_ledger(ledger):
@@ -1624,7 +1626,7 @@ class Tasks:
             if task.state == "running":
                 self.stop(task, {"kind": "Aborted", "reason": "the worker is leaving"}, False)
 
-    def inventory(self, ledger: str) -> List[Body]:
+    def inventory(self, ledger: str) -> list[Body]:
         lines = []
         for task in self.of_ledger(ledger):
             line: Body = {"task_id": task.id, "attempt": task.attempt}
@@ -1656,7 +1658,7 @@ class Tasks:
 
     # What is read and written.
 
-    def keep(self, task: Task, refs: Set[str]) -> None:
+    def keep(self, task: Task, refs: set[str]) -> None:
         outputs = task.job.outputs if task.job is not None else []
         size = sum(len(output.head) + len(output.tail) for output in outputs)
         if size == 0:
@@ -1671,7 +1673,7 @@ class Tasks:
         while len(self.kept) > MOST_KEPT or sum(k.bytes for k in self.kept.values()) > MOST_KEPT_BYTES:
             self.drop(next(iter(self.kept)))
 
-    def drop(self, key: Tuple[str, int]) -> None:
+    def drop(self, key: tuple[str, int]) -> None:
         del self.kept[key]
 
     def read(self, body: Body, respond: Respond) -> None:
@@ -1685,22 +1687,22 @@ class Tasks:
             return
         kept = self.kept.get((body["task_id"], attempt))
         if kept is not None:
-            kept.outputs[body["fd"] - 1].read(offset, most, wait_ms, lambda data: respond("TaskOutputData", data))
+            output = kept.outputs[body["fd"] - 1]
+            output.read(offset, most, wait_ms, lambda data: respond("TaskOutputData", data))
         elif task is None or attempt < task.attempt:
             respond("NotFound", {})
         elif task.state == "finished" or not wait_ms:
             respond("TaskOutputData", {**nothing, "eof": task.state == "finished"})
         else:
             until_ms = now_ms() + wait_ms
-            tired = lambda: respond("TaskOutputData", nothing)
-            self.when_started(
-                task, wait_ms, lambda: self.read({**body, "wait_ms": max(0, until_ms - now_ms())}, respond), tired
-            )
+
+            def again() -> None:
+                self.read({**body, "wait_ms": max(0, until_ms - now_ms())}, respond)
+
+            self.when_started(task, wait_ms, again, lambda: respond("TaskOutputData", nothing))
 
     @staticmethod
-    def read_job(
-        job: Optional[Job], fd: int, offset: int, most: int, wait_ms: float, respond: Respond
-    ) -> None:
+    def read_job(job: Job | None, fd: int, offset: int, most: int, wait_ms: float, respond: Respond) -> None:
         if job is None or not job.outputs:
             respond("TaskOutputData", {"offset": offset, "data": b"", "eof": True, "lost": 0})
             return
@@ -1726,14 +1728,18 @@ class Tasks:
         if task is None or not is_live or body.get("attempt", 0) > task.attempt:
             respond("NotFound", {})
         elif task.job is not None:
-            settle = lambda is_open: respond("Ack" if is_open else "NotFound", {})
-            task.job.type(body["offset"], body["data"], body["eof"], settle)
+            task.job.type(
+                body["offset"],
+                body["data"],
+                body["eof"],
+                lambda is_open: respond("Ack" if is_open else "NotFound", {}),
+            )
         else:
             busy = {"code": "busy", "retry_after_ms": 1000}
-            again = lambda: self.type(body, respond)
+            again = functools.partial(self.type, body, respond)
             self.when_started(task, INPUT_WAIT_MS, again, lambda: respond("Error", busy))
 
-    def blob(self, ref: str, ledger: str) -> Optional[Tuple[Tuple[str, int], int]]:
+    def blob(self, ref: str, ledger: str) -> tuple[tuple[str, int], int] | None:
         match = re.fullmatch(r"out:([0-9a-z]{10}-[0-9]{1,16}):([0-9]{1,16}):([12])", ref)
         if match is None or ledger_of(match[1]) != ledger:
             return None
@@ -1747,7 +1753,7 @@ class Tasks:
             return
         respond("BlobData", kept.outputs[at[1] - 1].look(body["offset"], min(body["max"], DATA_BYTES)))
 
-    def release_blobs(self, refs: List[str], ledger: str) -> None:
+    def release_blobs(self, refs: list[str], ledger: str) -> None:
         for ref in refs:
             at = self.blob(ref, ledger)
             kept = self.kept.get(at[0]) if at is not None else None
@@ -1758,7 +1764,7 @@ class Tasks:
                 self.drop(at[0])
 
 
-def tell(waiting: List[Callable[[], None]]) -> None:
+def tell(waiting: list[Callable[[], None]]) -> None:
     """Calls each once; who waits again meanwhile waits for the next time."""
     functions = waiting[:]
     waiting.clear()
@@ -1779,7 +1785,7 @@ class Bond:
 
     manager: Conversation
     ledger: str
-    rel: Optional[str]
+    rel: str | None
     ping_ms: float
     lease_ms: float
     until_ms: float
@@ -1789,17 +1795,17 @@ class Bond:
 class Relationship:
     """`phase`: detached, requesting, managed, suspect (has work of `owner`, and no manager), left."""
 
-    def __init__(self, node: "Node") -> None:
+    def __init__(self, node: Node) -> None:
         self.node = node
         self.phase = "detached"
-        self.to: Optional[Conversation] = None  # who is asked, or manages us
-        self.bond: Optional[Bond] = None
-        self.owner: Optional[str] = None
-        self.candidates: List[Conversation] = []
+        self.to: Conversation | None = None  # who is asked, or manages us
+        self.bond: Bond | None = None
+        self.owner: str | None = None
+        self.candidates: list[Conversation] = []
         self.serial, self.tries, self.silent, self.since_ms = 0, 0, 0, 0.0
-        self.epochs: Dict[str, int] = {}
-        self.ledgers: Dict[str, str] = {}  # of each manager that we have served
-        self.timers: Dict[str, asyncio.TimerHandle] = {}
+        self.epochs: dict[str, int] = {}
+        self.ledgers: dict[str, str] = {}  # of each manager that we have served
+        self.timers: dict[str, asyncio.TimerHandle] = {}
 
     def time(self, name: str, ms: float, run: Callable[[], None]) -> None:
         self.untime(name)
@@ -1815,12 +1821,12 @@ class Relationship:
         self.phase = phase
 
     @property
-    def served(self) -> Optional[str]:
+    def served(self) -> str | None:
         if self.phase in ("requesting", "managed") and self.to is not None:
             return ledger_of_peer(self.to)
         return self.owner if self.phase == "suspect" else None
 
-    def rel_for(self, ledger: str) -> Optional[str]:
+    def rel_for(self, ledger: str) -> str | None:
         is_mine = self.phase == "managed" and self.served == ledger and self.bond is not None
         return self.bond.rel if is_mine and self.bond is not None else None
 
@@ -1832,7 +1838,7 @@ class Relationship:
         is_managed = self.phase == "managed" and self.to is peer and self.bond is not None
         return is_managed and self.bond is not None and self.bond.rel == rel
 
-    def has_work(self, ledger: Optional[str]) -> bool:
+    def has_work(self, ledger: str | None) -> bool:
         return ledger is not None and bool(self.node.tasks.of_ledger(ledger))
 
     # Connections.
@@ -2039,7 +2045,8 @@ class Relationship:
 
     def settle_with(self, peer: Conversation) -> None:
         """Hands outcomes of a ledger that we do not serve to its manager, a page at a time."""
-        ledger, pages, size = ledger_of_peer(peer), [], 0
+        ledger, size = ledger_of_peer(peer), 0
+        pages: list[Body] = []
         if self.phase in ("detached", "left") or self.served == ledger or peer.is_settling:
             return
         for task in self.node.tasks.of_ledger(ledger):
@@ -2084,7 +2091,7 @@ def ignore(_: str, __: Body) -> None:
 
 
 def ledger_of_peer(peer: Conversation) -> str:
-    return (peer.peer or {}).get("ledger_id", "")
+    return str((peer.peer or {}).get("ledger_id", ""))
 
 
 def is_same_boot(one: Conversation, other: Conversation) -> bool:
@@ -2147,13 +2154,11 @@ class Slot:
 
     def release(self) -> None:
         for name in ("address.json", f"held.{self.owner}", f"lock.{self.owner}"):
-            try:
+            with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(self.folder, name))
-            except FileNotFoundError:
-                pass
 
 
-def start_of(pid: int) -> Optional[str]:
+def start_of(pid: int) -> str | None:
     """When a living process was started, in clock ticks since the machine's boot."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
@@ -2216,9 +2221,9 @@ class Node:
         self.options, self.table, self.member = options, table, member
         self.boot_id = secrets.token_hex(8)
         self.port = 0
-        self.current: Dict[str, Conversation] = {}
-        self.known: Dict[Tuple[str, int], str] = {}  # who answered at an address
-        self.unproven: Dict[asyncio.StreamWriter, None] = {}
+        self.current: dict[str, Conversation] = {}
+        self.known: dict[tuple[str, int], str] = {}  # who answered at an address
+        self.unproven: dict[asyncio.StreamWriter, None] = {}
         self.lost, self.stopped = asyncio.Event(), asyncio.Event()
         self.tasks = Tasks(self, options)
         self.link = Relationship(self)
@@ -2410,22 +2415,22 @@ class Node:
         self.link.lost(peer)
         self.lost.set()
 
-    def addresses(self) -> List[Tuple[str, int]]:
+    def addresses(self) -> list[tuple[str, int]]:
         """Where managers are: as told, and as they wrote into the state directory."""
         found = [split_address(text) for text in self.options.join]
         nodes = os.path.join(self.options.state, "nodes")
         for folder in sorted(os.listdir(nodes)):
             if folder.startswith("manager@"):
                 url = read_json(os.path.join(nodes, folder, "address.json")).get("url", "")
-                if isinstance(url, str) and re.fullmatch(r"ws://[^/]+:\d+", url):
+                if isinstance(url, str) and re.fullmatch(r"ws://(127\.[\d.]+|\[::1\]):\d+", url):
                     found.append(split_address(url))
         return list(dict.fromkeys(found))
 
     async def seek(self) -> None:
         """Keeps a connection to every manager that there is."""
-        dialling: Set[Tuple[str, int]] = set()
+        dialling: set[tuple[str, int]] = set()
 
-        async def dial(at: Tuple[str, int]) -> None:
+        async def dial(at: tuple[str, int]) -> None:
             try:
                 streams, party = await asyncio.wait_for(self.member.dial(*at), GREETING_S)
                 self.known[at] = party.node_id
@@ -2509,9 +2514,12 @@ async def until(is_so: Callable[[], bool], limit_s: float) -> None:
         await asyncio.sleep(0.01)
 
 
-def split_address(text: str) -> Tuple[str, int]:
+def split_address(text: str) -> tuple[str, int]:
     host, _, port = text.replace("ws://", "").rstrip("/").rpartition(":")
-    return host.strip("[]") or "127.0.0.1", int(port)
+    host = host.strip("[]") or "127.0.0.1"
+    if not port.isdigit() or not re.fullmatch(r"localhost|::1|127(\.\d{1,3}){3}", host):
+        raise SystemExit(f"expected HOST:PORT of this machine's loopback, got {text}")
+    return host, int(port)
 
 
 def self_test(table: Table, path: str) -> None:
@@ -2553,7 +2561,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--join", action="append", default=[], metavar="HOST:PORT")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--memory", type=int, default=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    bytes_here = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    parser.add_argument("--memory", type=int, default=bytes_here, help="bytes")
     parser.add_argument("--label", action="append", default=[], metavar="K=V")
     parser.add_argument("--grace", type=float, default=30.0, help="seconds")
     parser.add_argument("--protocol", default=os.path.join(here, "..", "protocol", "manyhands.json"))
