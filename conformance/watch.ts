@@ -11,21 +11,31 @@ interface From {
   readonly frames: readonly Frame[]
 }
 
+/** Compiled when first needed, and kept: a schema is the same for every run. */
+const validators = new Map<string, ValidateFunction>()
+let compiler: Ajv2020 | undefined
+
+/** The check of a body whose schema is at `place`; undefined: there is none. */
+const validatorOf = (place: string): ValidateFunction | undefined => {
+  compiler ??= newCompiler()
+  const validate = validators.get(place) ?? compiler.getSchema(`manyhands${place}`)
+  if (validate !== undefined) validators.set(place, validate)
+  return validate
+}
+
+const newCompiler = (): Ajv2020 => {
+  const ajv = new Ajv2020({ strict: false, logger: false })
+  ajv.addKeyword({
+    keyword: 'x-bytes',
+    validate: (max: number, value: unknown) =>
+      value instanceof Uint8Array && value.byteLength <= max,
+  })
+  const { $id: _, ...document } = forBytes(facts) as Record<string, unknown>
+  return ajv.addSchema(document, 'manyhands')
+}
+
 export class Watch {
   readonly #broken = new Map<Watched, Set<string>>()
-  readonly #validators = new Map<string, ValidateFunction>()
-  readonly #ajv: Ajv2020
-
-  constructor() {
-    this.#ajv = new Ajv2020({ strict: false, logger: false })
-    this.#ajv.addKeyword({
-      keyword: 'x-bytes',
-      validate: (max: number, value: unknown) =>
-        value instanceof Uint8Array && value.byteLength <= max,
-    })
-    const { $id: _, ...document } = forBytes(facts) as Record<string, unknown>
-    this.#ajv.addSchema(document, 'manyhands')
-  }
 
   /** What was seen against a rule, each once. */
   against(rule: Watched): readonly string[] {
@@ -75,14 +85,10 @@ export class Watch {
   }
 
   #check(what: string, place: string, body: unknown): void {
-    let validate = this.#validators.get(place)
+    const validate = validatorOf(place)
     if (validate === undefined) {
-      validate = this.#ajv.getSchema(`manyhands${place}`)
-      if (validate === undefined) {
-        this.broken('rows', `it asks ${what}, which is in no table`)
-        return
-      }
-      this.#validators.set(place, validate)
+      this.broken('rows', `it asks ${what}, which is in no table`)
+      return
     }
     if (validate(body)) return
     const [first] = validate.errors ?? []
