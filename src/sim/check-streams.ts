@@ -35,7 +35,8 @@ export class StreamRules {
   }
 
   read(event: Read): void {
-    const { client, taskId, attempt, fd, offset, text } = event
+    const { client, taskId, attempt, fd, offset, text, isEof } = event
+    if (text === '' && !isEof) return // nothing new yet
     const key = `${client} ${taskId} ${attempt} ${fd}`
     let reading = this.#readings.get(key)
     if (reading === undefined) {

@@ -16,6 +16,9 @@ export interface DiskSpeed {
   readonly spreadMs: number
 }
 
+/** Faults add up, but a write that takes hours proves nothing. */
+const MOST_TIMES = 100
+
 /** One machine's disk. */
 export class Disk {
   readonly #random: SimRandom
@@ -36,7 +39,8 @@ export class Disk {
   /** When what is written now will be durable: in the order of the writes. */
   durableAtMs(nowMs: number): number {
     const { leastMs, spreadMs } = this.#speed
-    const takesMs = (leastMs + this.#random.fraction() * spreadMs) * this.slowness
+    const times = Math.min(this.slowness, MOST_TIMES)
+    const takesMs = (leastMs + this.#random.fraction() * spreadMs) * times
     this.#lastMs = Math.max(this.#lastMs, nowMs + takesMs)
     return this.#lastMs
   }

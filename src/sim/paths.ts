@@ -13,6 +13,8 @@ export interface Delays {
   readonly spikes: number
 }
 
+/** Faults add up, but a frame that takes hours proves nothing. */
+const MOST_TIMES = 400
 /** After a block, a sender tries again within this. */
 const RESEND_MS = 400
 
@@ -38,7 +40,8 @@ export class Path {
   delayMs(): number {
     const { leastMs, spreadMs, spikes } = this.#delays
     const random = this.#random
-    const full = (leastMs + random.fraction() * spreadMs) * this.slowness
+    const times = Math.min(this.slowness, MOST_TIMES)
+    const full = (leastMs + random.fraction() * spreadMs) * times
     return spikes > 0 && random.chance(spikes) ? full * 10 : full
   }
 

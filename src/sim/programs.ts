@@ -139,9 +139,10 @@ export class SimRun implements Run {
     this.#partsLeft = writes ? (program.parts ?? 1) : 0
   }
 
-  /** It will be running in a moment. */
+  /** It will be running in a moment; told now, when its worker has decided it. */
   begin(): void {
     const { spawnMs } = this.#options
+    if (this.#program.spawnError === undefined) this.#options.events.started(this)
     const started = (): void => this.#started()
     if (spawnMs === 0) this.life.tick(started)
     else this.#plan(spawnMs * (0.2 + 0.8 * this.#options.random.fraction()), started)
@@ -161,7 +162,6 @@ export class SimRun implements Run {
     }
     this.state = 'running'
     this.#startedMs = this.life.schedule.nowMs
-    this.#options.events.started(this)
     const tell = (): void => this.#events.started(1000 + this.number)
     if (this.#options.spawnMs === 0) tell()
     else this.life.hear(tell)
@@ -233,13 +233,12 @@ export class SimRun implements Run {
 
   #over(end: Pick<RunEnd, 'exitCode' | 'signal' | 'spawnError'>): void {
     if (this.state === 'over') return
-    const wasRunning = this.state === 'running'
     const { schedule } = this.life
     if (this.#planned !== undefined) schedule.cancel(this.#planned)
     if (this.#killing !== undefined) schedule.cancel(this.#killing)
     this.state = 'over'
     this.end = end
-    if (wasRunning || end.spawnError !== undefined) this.#options.events.exited(this)
+    this.#options.events.exited(this)
     if (this.life.isOver) return
     const runMs = schedule.nowMs - this.#startedMs
     const stdout = this.#kept()

@@ -76,16 +76,12 @@ export const simulate = (
   }
 }
 
-/** Between the decision to start a program and its start, as programs.ts has it. */
-const START_MS = 6
-
 /** The longest grace of a task, and what it takes to hear of its end. */
 const ABORT_MS = 1_500
 
 const checkerOf = ({ managers, workers }: Scenario): Checker =>
   createChecker({
     drift: 2 * Math.max(...[...managers, ...workers].map(driftOf)),
-    startMs: START_MS,
     abortMs: ABORT_MS,
     managerLeaseMs: Math.min(...managers.map(({ config }) => config.managerLeaseMs)),
   })

@@ -522,9 +522,7 @@ export class World {
   rest(): void {
     const { nowMs: atMs } = this.schedule
     const running = this.workers.flatMap(({ runner }) =>
-      [...(runner?.running ?? [])]
-        .filter(({ state }) => state === 'running')
-        .map(({ number }) => number),
+      [...(runner?.running ?? [])].map(({ number }) => number),
     )
     const open = this.managers.flatMap(({ store }) =>
       store.openTasks().map(({ seq }) => `${store.id}-${seq}`),
