@@ -1058,16 +1058,22 @@ class Guard:
         if os.fork():
             os.close(read_end)
             return
-        os.close(self.write_end)
-        os.setsid()
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        try:
+            os.close(self.write_end)
+            os.setsid()
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            self.watch(read_end)
+        finally:
+            os._exit(0)
+
+    @staticmethod
+    def watch(read_end: int) -> None:
         groups: set[int] = set()
         with open(read_end, encoding="ascii") as lines:
             for line in lines:
                 (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
         for group in groups:
             kill_group(group, signal.SIGKILL)
-        os._exit(0)
 
     def say(self, word: str, group: int) -> None:
         os.write(self.write_end, f"{word}{group}\n".encode())
@@ -2449,7 +2455,9 @@ class Node:
                     dialling.add(at)
                     asyncio.ensure_future(dial(at))
             self.lost.clear()
-            pause_ms = min(pause_ms * 2, MOST_BACKOFF_MS) if missing else BACKOFF_MS
+            pause_ms = min(pause_ms * 2, MOST_BACKOFF_MS)
+            if not missing:
+                pause_ms = MOST_BACKOFF_MS if self.current else BACKOFF_MS
             try:
                 await asyncio.wait_for(self.lost.wait(), pause_ms * (0.5 + random.random() / 2) / 1000)
                 pause_ms = 50.0  # dialled again at once, then with back-off
