@@ -51,6 +51,15 @@ const block = async (manager: ManagerSide): Promise<Assigned> => {
   return task
 }
 
+/** Waits until a program has written to the file: what it traps by then, it traps. */
+const begun = async (stage: Stage, file: string): Promise<void> => {
+  const until = performance.now() + stage.patienceMs
+  while (readFileSync(file, 'utf8') === '') {
+    expect(performance.now() < until, () => 'the program has written nothing')
+    await pause(20)
+  }
+}
+
 const errorOf = async (manager: ManagerSide, task: Assigned): Promise<Body> => {
   const { b } = await manager.told('TaskError', task)
   return b.error as Body
@@ -424,9 +433,10 @@ export const workerTaskCases: readonly Case[] = [
         kill_grace_ms: 300,
       })
       await manager.told('TaskStarted', task)
-      const begun = performance.now()
+      await begun(stage, file)
+      const askedAt = performance.now()
       equal((await manager.abort([attemptOf(task)])).k, 'Ack', 'the answer')
-      const ms = performance.now() - begun
+      const ms = performance.now() - askedAt
       expect(ms > 250, () => `it was acknowledged after ${Math.round(ms)} of 300 ms`)
       const size = readFileSync(file, 'utf8').length
       await pause(100)
