@@ -47,8 +47,10 @@ export interface LifeBook {
   /** As granted last, and until when (by the history's clock); undefined: never. */
   leaseMs: number
   leaseUntilMs: number | undefined
-  /** When each manager last answered its ManagerRequest: by the order, by the clock. */
-  readonly reconciled: Map<string, { readonly at: number; readonly atMs: number }>
+  /** When (in the history's order) each manager last answered its ManagerRequest. */
+  readonly reconciled: Map<string, number>
+  /** When each manager last answered it, and the longest that it did not. */
+  readonly contact: Map<string, { lastMs: number; longestMs: number }>
   /**
    * For each manager: the newest question of this life (by its place in the history) that
    * was answered within the relationship, so that what was sent before the answer came too.
@@ -110,6 +112,7 @@ export class Book {
         leaseMs: 0,
         leaseUntilMs: undefined,
         reconciled: new Map(),
+        contact: new Map(),
         heard: new Map(),
         running: new Set(),
         carried: new Map(),

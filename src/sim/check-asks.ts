@@ -4,7 +4,7 @@
 
 import type { Kind } from '../../protocol/index.ts'
 import { kinds, rowOf } from '../../protocol/index.ts'
-import { type Book, type EventOf, raise, type TaskBook } from './book.ts'
+import { type Book, type EventOf, type LifeBook, raise, type TaskBook } from './book.ts'
 import type { StartRules } from './check-starts.ts'
 import type { TaskAttempt } from './history.ts'
 import type { Report } from './rules.ts'
@@ -135,9 +135,11 @@ export class AskRules {
   }
 
   #note({ asked }: AskBook, event: EventOf<'answered'>): void {
-    if (asked.exchange === 'ManagerRequest') {
-      const now = { at: this.#book.at, atMs: event.atMs }
-      this.#book.life(asked).reconciled.set(asked.to, now)
+    const { exchange } = asked
+    if (exchange === 'ManagerRequest' || exchange === 'ManagerPing') {
+      const { reconciled, contact } = this.#book.life(asked)
+      if (exchange === 'ManagerRequest') reconciled.set(asked.to, this.#book.at)
+      noteContact(contact, event)
     }
     if (asked.exchange !== 'TasksAbord' || event.answer !== 'Ack') return
     const { aborted } = this.#book.life(event)
@@ -151,6 +153,18 @@ export class AskRules {
   ): void {
     const says = `${asked.exchange} ${asked.ask} of ${asked.node} ${what}`
     this.#report('answer-allowed', says, asked, event)
+  }
+}
+
+const noteContact = (
+  contact: LifeBook['contact'],
+  { node, atMs }: EventOf<'answered'>,
+): void => {
+  const known = contact.get(node)
+  if (known === undefined) contact.set(node, { lastMs: atMs, longestMs: 0 })
+  else {
+    known.longestMs = Math.max(known.longestMs, atMs - known.lastMs)
+    known.lastMs = atMs
   }
 }
 

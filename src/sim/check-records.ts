@@ -106,6 +106,10 @@ export class RecordRules {
       this.#report('shown-once', says, before, event)
     }
     if (isOver(event)) this.#asRecorded(event)
+    const last = this.#book.task(shown.taskId).requeued.at(-1)?.attempt ?? 1
+    if (shown.attempt <= last) return
+    const says = `task ${shown.taskId} was shown as ${briefly(event)}, the last on record is ${last}`
+    this.#report('shown-as-recorded', says, event)
   }
 
   #asRecorded(event: Shown): void {
@@ -203,9 +207,9 @@ const lostLives = (
   const held = new Set<LifeBook>()
   for (const { worker: node, workerBoot: boot } of task.assigned) {
     const life = book.life({ node, boot })
-    const isAway =
-      managerLeaseMs !== undefined &&
-      atMs - (life.reconciled.get(manager)?.atMs ?? 0) >= LEASES_AWAY * managerLeaseMs
+    const { lastMs, longestMs } = life.contact.get(manager) ?? { lastMs: 0, longestMs: 0 }
+    const awayMs = Math.max(longestMs, atMs - lastMs)
+    const isAway = managerLeaseMs !== undefined && awayMs >= LEASES_AWAY * managerLeaseMs
     if (life.ended !== undefined || isAway) held.add(life)
   }
   return [...held]

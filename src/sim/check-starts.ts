@@ -116,7 +116,7 @@ export class StartRules {
     const raised = task.requeued.at(-1)
     if (raised === undefined || raised.attempt <= event.attempt) return
     // Its manager knew of it since, and adopts it.
-    if ((life.reconciled.get(raised.node)?.at ?? -1) > task.raisedAt) return
+    if ((life.reconciled.get(raised.node) ?? -1) > task.raisedAt) return
     const says = `${said(event)}, it had been requeued as attempt ${raised.attempt}`
     this.#report('no-start-after-requeue', says, raised, event)
   }

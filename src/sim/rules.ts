@@ -22,7 +22,7 @@ export const rules = {
   ),
   'shown-as-recorded': rule(
     'across',
-    'an outcome is shown after it was recorded, as it was recorded',
+    'an outcome or an attempt is shown after it was recorded, an outcome as it was recorded',
   ),
   'shown-once': rule('own', 'what a client was shown never goes back or changes'),
   'cancel-closes': rule('across', 'a cancel is answered when its tasks are closed'),

@@ -54,6 +54,11 @@ const bad: readonly Bad[] = [
     story().succeeds(one).shown('failed'),
   ],
   [
+    'an attempt that is shown before it is on record',
+    'shown-as-recorded',
+    story().assigned(one).starts(one).shown('queued', 2).requeued(2).exits(one).closed(2),
+  ],
+  [
     'an outcome that is shown, and then taken back',
     'shown-once',
     story().succeeds(one).shown('completed').shown('running'),
