@@ -35,6 +35,8 @@ export interface Task {
   readonly need: Need
   state: TaskState
   attempt: number
+  /** The attempt by what is durable: the one that is shown. */
+  shownAttempt: number
   failures: number
   losses: number
   /** Where it holds its place; while `state` is still queued, its assignment is not durable. */

@@ -121,6 +121,7 @@ export const newTask = (
     need: needOf(request),
     state: 'queued',
     attempt: 1,
+    shownAttempt: 1,
     failures: 0,
     losses: 0,
     worker: undefined,
@@ -181,7 +182,9 @@ const onTaskChange = (
   workers: Set<Worker>,
 ): void => {
   const task = core.tasks.get(change.seq)
-  if (task?.change !== change) return // a later change has taken its place
+  if (task === undefined) return
+  task.shownAttempt = change.attempt
+  if (task.change !== change) return // a later change has taken its place
   task.change = undefined
   if (change.kind === 'closed') {
     if (task.copyAt !== undefined) workers.add(task.copyAt)

@@ -259,6 +259,7 @@ const restore = (
   rememberKey(core, submission)
   const task = newTask(core, submission, seq, recorded.request)
   task.attempt = recorded.attempt
+  task.shownAttempt = recorded.attempt
   task.failures = recorded.failures
   task.losses = recorded.losses
   task.handOuts = assigned.map(handOutOf)

@@ -33,7 +33,7 @@ const telling = (task: Task): HandOut | undefined =>
       : task.handOuts.at(-1)
 
 export const summaryOf = (task: Task): TaskSummary => {
-  const { id, state, attempt, submission, request, batch } = task
+  const { id, state, shownAttempt: attempt, submission, request, batch } = task
   const handOut = telling(task)
   const error = isClosed(task) ? errorOf(task) : undefined
   const result = isClosed(task) ? resultOf(task) : undefined

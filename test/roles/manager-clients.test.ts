@@ -274,6 +274,26 @@ t.test('a cancel counts what it does not know and what was over', async (t) => {
   })
 })
 
+t.test('an attempt is shown when it is on record', async (t) => {
+  const world = createWorld()
+  const worker = await world.worker('w1')
+  const client = world.client('c')
+  await client.ask('TasksSubmit', { key: 'k', tasks: [noop({ retries: 1 })] })
+  const [task] = worker.assigned
+  if (task === undefined) throw new Error('it is assigned')
+  const shown = async () => {
+    const answer = await client.ask('TaskShow', { task_id: taskId(1) })
+    return answer.kind === 'TaskRecord' ? answer.body.summary.attempt : undefined
+  }
+  world.ledger.spoil({ kind: 'full' })
+  await t.rejects(worker.fail(task), 'it has no room for the second attempt')
+  t.equal(await shown(), 1)
+  world.ledger.spoil(undefined)
+  world.clock.advance(200)
+  await world.net.settle()
+  t.equal(await shown(), 2)
+})
+
 t.test('a closing manager takes no more tasks', async (t) => {
   const world = createWorld()
   const client = world.client('c')
