@@ -120,7 +120,11 @@ export class ManagerLogs {
     const { max } = body
     const { attempt } = task
     const offset = startOf(task, body)
-    if (captured === undefined || attempt < (body.attempt ?? 0)) {
+    if (
+      captured === undefined ||
+      attempt < (body.attempt ?? 0) ||
+      isOfAnother(task, body)
+    ) {
       respond('TaskOutputData', { offset, data: empty, eof: true, lost: 0, attempt })
       return
     }
@@ -170,6 +174,16 @@ export class ManagerLogs {
 /** Who followed an earlier attempt begins with the new one. */
 const startOf = (task: Task, { attempt = task.attempt, offset }: LogRead): number =>
   attempt < task.attempt ? 0 : offset
+
+/**
+ * Was this follower in the midst of a run that was ended, since another copy's success came
+ * first? What that one wrote does not go on where this one stopped.
+ */
+const isOfAnother = ({ handOuts, heldBy }: Task, { attempt, offset }: LogRead): boolean =>
+  offset > 0 &&
+  heldBy !== undefined &&
+  handOuts.some((handOut) => handOut.attempt === attempt) &&
+  !handOuts.some((handOut) => handOut.attempt === attempt && handOut.nodeId === heldBy)
 
 const slice = (
   bytes: Uint8Array,

@@ -294,6 +294,36 @@ t.test('an attempt is shown when it is on record', async (t) => {
   t.equal(await shown(), 2)
 })
 
+t.test(
+  "a follower in the midst of a run gets no other run's bytes after it",
+  async (t) => {
+    const world = createWorld()
+    const client = world.client('c')
+    const one = await world.worker('w1')
+    await client.ask('TasksSubmit', { key: 'k', tasks: [exec()] })
+    const [first] = one.assigned
+    world.net.cut('w1', 'manager')
+    world.clock.advance(21_000)
+    const two = await world.worker('w2')
+    await world.net.settle()
+    const [second] = two.assigned
+    if (first === undefined || second === undefined) throw new Error('both have it')
+    t.equal(second.attempt, 2)
+    world.net.connect('w1', 'manager')
+    await one.request([{ task_id: first.task_id, attempt: 1, status: 'Completed' }])
+    const inline = bytes('the first run')
+    const stdout = { size: inline.length, sha256: '0'.repeat(64), inline }
+    await one.complete(first, { run_ms: 1, exit_code: 0, stdout })
+    const read = { task_id: first.task_id, fd: 1, max: 100, wait_ms: 0 } as const
+    t.match(await client.ask('TaskLogRead', { ...read, offset: 4, attempt: 2 }), {
+      body: { offset: 4, eof: true, data: { length: 0 } },
+    })
+    t.match(await client.ask('TaskLogRead', { ...read, offset: 0 }), {
+      body: { data: inline, eof: true },
+    })
+  },
+)
+
 t.test('a closing manager takes no more tasks', async (t) => {
   const world = createWorld()
   const client = world.client('c')
