@@ -21,10 +21,14 @@ const HOUR_MS = 3_600_000
 /** The scenario of a seed; the same for ever, while this generator stays as it is. */
 export const drawScenario = (seed: number): Scenario => {
   const random = new SimRandom(seed, 'scenario')
-  const programs = Array.from({ length: random.int(3, 8) }, () => drawProgram(random))
+  // Short ones for what happens around a start and an end, long ones for what happens between.
+  const longestMs = random.pick([200, 4_000, 10_000])
+  const programs = Array.from({ length: random.int(3, 8) }, () =>
+    drawProgram(random, longestMs),
+  )
   const managers = drawManagers(random)
   const workers = drawWorkers(random, managers)
-  const healMs = random.spread(3_000, 25_000)
+  const healMs = random.spread(2_000, 15_000)
   const clients = drawClients(random, { managers, programs, healMs })
   const nodes = { managers, workers, clients, healMs }
   return {
@@ -61,9 +65,9 @@ const drawDisk = (random: SimRandom) =>
     { leastMs: 1, spreadMs: 40 },
   ])
 
-const drawProgram = (random: SimRandom): Program => {
+const drawProgram = (random: SimRandom, longestMs: number): Program => {
   const program: Program = {
-    runMs: random.spread(1, 4_000),
+    runMs: random.spread(longestMs / 100, longestMs),
     spreadMs: random.pick([0, 10, 500]),
   }
   if (random.chance(0.05)) return { ...program, spawnError: 'EACCES' }
@@ -101,8 +105,8 @@ const drawManagers = (random: SimRandom): readonly ManagerSpec[] =>
         pingMs,
         workerLeaseMs: 3 * pingMs,
         managerLeaseMs: 4 * pingMs,
-        askMs: random.pick([500, 2_000, 10_000]),
-        deadlineSlackMs: random.pick([200, 2_000]),
+        askMs: random.pick([100, 1_000, 10_000]),
+        deadlineSlackMs: random.pick([50, 500]),
         killGraceMs: 200,
         retryFirstMs: random.pick([50, 500]),
         retryMaxMs: 5_000,
@@ -119,7 +123,7 @@ const drawWorkers = (
   random: SimRandom,
   managers: readonly ManagerSpec[],
 ): readonly WorkerSpec[] =>
-  Array.from({ length: managers.length + random.int(0, 3) }, (_, index) => {
+  Array.from({ length: managers.length + random.pick([0, 0, 1, 2, 3]) }, (_, index) => {
     const own = managers[index]
     return {
       name: `w${index + 1}`,
@@ -139,18 +143,28 @@ interface Around {
   readonly healMs: number
 }
 
-const drawClients = (random: SimRandom, around: Around): readonly ClientSpec[] =>
-  around.managers.map(({ name: manager }, index) => ({
+const drawClients = (random: SimRandom, around: Around): readonly ClientSpec[] => {
+  const timed = random.pick([0, 0.2, 0.8])
+  return around.managers.map(({ name: manager }, index) => ({
     name: `c${index + 1}`,
     nodeId: random.hex(16),
     clock: drawClock(random),
     manager,
-    batches: Array.from({ length: random.int(1, 4) }, () => drawBatch(random, around)),
+    batches: Array.from({ length: random.int(1, 4) }, () =>
+      drawBatch(random, around, timed),
+    ),
   }))
+}
 
-const drawBatch = (random: SimRandom, { programs, healMs }: Around): BatchSpec => {
+const drawBatch = (
+  random: SimRandom,
+  { programs, healMs }: Around,
+  timed: number,
+): BatchSpec => {
   const count = random.spread(1, 10)
-  const tasks = Array.from({ length: count }, () => drawTask(random, programs.length))
+  const tasks = Array.from({ length: count }, () =>
+    drawTask(random, programs.length, timed),
+  )
   const atMs = random.int(0, Math.floor(healMs * 0.7))
   const soonMs = () => random.spread(5, 5_000)
   const some = (share: number) =>
@@ -171,14 +185,14 @@ const drawBatch = (random: SimRandom, { programs, healMs }: Around): BatchSpec =
   }
 }
 
-const drawTask = (random: SimRandom, programs: number): TaskRequest => ({
+const drawTask = (random: SimRandom, programs: number, timed: number): TaskRequest => ({
   job_addr: addressOf(random.int(0, programs - 1)),
   arguments: [],
-  timeout_ms: random.chance(0.15) ? random.spread(20, 3_000) : 0,
+  timeout_ms: random.chance(timed) ? random.spread(50, 2_000) : 0,
   ...(random.chance(0.5) ? { retries: random.int(1, 3) } : {}),
   ...(random.chance(0.2) ? { output: random.pick(['none', 'stream'] as const) } : {}),
   ...(random.chance(0.2) ? { on_orphan: 'kill' as const } : {}),
-  ...(random.chance(0.2) ? { kill_grace_ms: random.spread(1, 500) } : {}),
+  ...(random.chance(0.3) ? { kill_grace_ms: random.spread(1, 1_500) } : {}),
   ...(random.chance(0.1) ? { priority: random.int(-1, 3) } : {}),
 })
 
@@ -200,6 +214,7 @@ const KINDS: readonly Fault['what'][] = [
   'slow-disk',
   'wall',
   'launcher',
+  'stray',
 ]
 
 const drawFaults = (random: SimRandom, nodes: Nodes): readonly Fault[] => {
@@ -209,7 +224,7 @@ const drawFaults = (random: SimRandom, nodes: Nodes): readonly Fault[] => {
   )
   const kinds = mix.length === 0 ? KINDS : mix
   const count = random.int(4, 22)
-  const longestMs = random.pick([500, 3_000, 15_000])
+  const longestMs = random.pick([500, 3_000, 8_000])
   const faults = Array.from({ length: count }, () =>
     drawFault(random, nodes, random.pick(kinds), longestMs),
   )
@@ -256,11 +271,18 @@ const drawFault = (
       return { atMs, what, node, byMs: random.int(-HOUR_MS, HOUR_MS) }
     case 'launcher':
       return { atMs, what, node: worker }
+    case 'stray':
+      return { atMs, what, node: worker, isSuccess: random.chance(0.5) }
   }
 }
 
-/** One node alone, or any division of them all. */
+/** A manager and a worker, one node alone, or any division of them all. */
 const drawSides = (random: SimRandom, { managers, workers, clients }: Nodes) => {
+  if (random.chance(0.4)) {
+    const pair = [random.pick(managers).name, random.pick(workers).name]
+    const [from = '', to = ''] = random.chance(0.5) ? pair : pair.reverse()
+    return { from: [from], to: [to] }
+  }
   const names = [...managers, ...workers, ...clients].map(({ name }) => name)
   if (random.chance(0.5)) {
     const alone = random.pick(names)

@@ -109,6 +109,8 @@ export type Fault = { readonly atMs: number } & (
   | { readonly what: 'wall'; readonly node: string; readonly byMs: number }
   /** The helper that holds a worker's programs dies. */
   | { readonly what: 'launcher'; readonly node: string }
+  /** A worker tells how a task ended that it was never given, and that runs elsewhere. */
+  | { readonly what: 'stray'; readonly node: string; readonly isSuccess: boolean }
 )
 
 export interface Scenario {

@@ -74,6 +74,7 @@ export class SimMesh implements Mesh, EndOwner {
   readonly #current = new Map<NodeId, End>()
   readonly #ends = new Set<End>()
   readonly #targets: Target[] = []
+  readonly #rels = new Map<NodeId, string>()
   #role: SimRole | undefined
 
   constructor(network: Network, life: Life, own: Introduction, random: SimRandom) {
@@ -124,10 +125,27 @@ export class SimMesh implements Mesh, EndOwner {
     const { book } = this.#network
     const ask =
       book?.asked(this.life, kind, body, end?.peer?.hostName ?? to, timeoutMs) ?? 0
-    const told = book === undefined ? settle : book.settling(this.life, ask, settle)
+    const heard = kind === 'ManagerRequest' ? this.#noting(to, settle) : settle
+    const told = book === undefined ? heard : book.settling(this.life, ask, heard)
     if (end === undefined)
       this.life.tick(() => told(E.left({ kind: 'unreachable', exchange: kind })))
     else end.talk.ask(kind, body, timeoutMs, told, ask)
+  }
+
+  /** The relationship in which a manager took this node last; undefined: in none. */
+  relOf(manager: NodeId): string | undefined {
+    return this.#rels.get(manager)
+  }
+
+  #noting<K extends Kind>(to: NodeId, settle: Settle<K>): Settle<K> {
+    return (outcome) => {
+      // Its own row's answers alone can come; the compiler cannot carry that over.
+      const told = outcome as Parameters<Settle<'ManagerRequest'>>[0]
+      const answer = E.isRight(told) ? told.right : undefined
+      if (answer?.kind === 'ManagerAnswer' && answer.body.rel !== undefined)
+        this.#rels.set(to, answer.body.rel)
+      settle(outcome)
+    }
   }
 
   terminate(nodeId: NodeId): void {

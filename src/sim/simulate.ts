@@ -77,7 +77,7 @@ export const simulate = (
 }
 
 /** The longest grace of a task, and what it takes to hear of its end. */
-const ABORT_MS = 1_500
+const ABORT_MS = 2_500
 
 const checkerOf = ({ managers, workers }: Scenario): Checker =>
   createChecker({
