@@ -86,6 +86,63 @@ const rows: readonly Row[] = [
     ],
   },
   {
+    says: 'detached, a newcomer is asked before one that has refused',
+    from: after({ kind: 'connected', manager: B }, [
+      { kind: 'refused', serial: 1, retryAfterMs: 0 },
+      idle,
+    ]),
+    event: connectA,
+    phase: 'requesting',
+    effects: [
+      { kind: 'untimer', name: 'retry' },
+      { kind: 'request', to: A, serial: 2, rel: undefined },
+    ],
+  },
+  {
+    says: 'detached after a refusal, the next manager is asked',
+    from: after(connectA, { kind: 'connected', manager: B }, [
+      { kind: 'refused', serial: 1, retryAfterMs: 0 },
+      idle,
+    ]),
+    event: { kind: 'timer', name: 'retry' },
+    phase: 'requesting',
+    effects: [
+      { kind: 'untimer', name: 'retry' },
+      { kind: 'request', to: B, serial: 2, rel: undefined },
+    ],
+  },
+  {
+    says: 'requesting, an earlier request is refused: nothing',
+    from: requesting,
+    event: { kind: 'refused', serial: 99, retryAfterMs: 0 },
+    phase: 'requesting',
+    effects: [],
+  },
+  {
+    says: 'requesting, refused for hours: a minute at most',
+    from: requesting,
+    event: { kind: 'refused', serial: 1, retryAfterMs: 1e9 },
+    facts: idle,
+    phase: 'detached',
+    effects: [
+      { kind: 'timer', name: 'retry', afterMs: 60_000 },
+      { kind: 'untimer', name: 'lease' },
+      { kind: 'untimer', name: 'release' },
+    ],
+  },
+  {
+    says: 'requesting for the owner of work that has ended, refused: detached',
+    from: step(suspect, { kind: 'connected', manager: A2 }, busy)[0],
+    event: { kind: 'refused', serial: 2, retryAfterMs: 0 },
+    facts: idle,
+    phase: 'detached',
+    effects: [
+      { kind: 'timer', name: 'retry', afterMs: 250 },
+      { kind: 'untimer', name: 'lease' },
+      { kind: 'untimer', name: 'release' },
+    ],
+  },
+  {
     says: 'requesting from detached, refused: back-off, detached',
     from: requesting,
     event: { kind: 'refused', serial: 1, retryAfterMs: 0 },
@@ -190,6 +247,42 @@ const rows: readonly Row[] = [
     ],
   },
   {
+    says: 'managed, a third ping in all without an answer, not in a row: nothing',
+    from: after(
+      connectA,
+      accepted(A, 1),
+      { kind: 'ping-timeout', rel: 'r1' },
+      { kind: 'ping-timeout', rel: 'r1' },
+      { kind: 'pong', rel: 'r1', sentAtMs: 900 },
+    ),
+    event: { kind: 'ping-timeout', rel: 'r1' },
+    phase: 'managed',
+    effects: [],
+  },
+  {
+    says: 'managed, pings of an old rel without an answer: nothing',
+    from: after(
+      connectA,
+      accepted(A, 1),
+      { kind: 'ping-timeout', rel: 'r0' },
+      { kind: 'ping-timeout', rel: 'r0' },
+    ),
+    event: { kind: 'ping-timeout', rel: 'r0' },
+    phase: 'managed',
+    effects: [],
+  },
+  {
+    says: 'managed, its manager comes by another socket: asked there, with the rel',
+    from: managed,
+    event: { kind: 'connected', manager: A2 },
+    phase: 'requesting',
+    effects: [
+      { kind: 'untimer', name: 'ping' },
+      { kind: 'untimer', name: 'retry' },
+      { kind: 'request', to: A2, serial: 2, rel: 'r1' },
+    ],
+  },
+  {
     says: 'managed, a ping is due',
     from: managed,
     event: { kind: 'timer', name: 'ping' },
@@ -249,6 +342,25 @@ const rows: readonly Row[] = [
       { kind: 'untimer', name: 'lease' },
       { kind: 'untimer', name: 'release' },
       { kind: 'timer', name: 'retry', afterMs: 250 },
+      { kind: 'untimer', name: 'lease' },
+      { kind: 'untimer', name: 'release' },
+    ],
+  },
+  {
+    says: 'managed, bye with an old rel: nothing',
+    from: managed,
+    event: { kind: 'bye', connection: 1, rel: 'r0' },
+    phase: 'managed',
+    effects: [],
+  },
+  {
+    says: 'requesting anew, bye with the last rel: its work is forgotten, the ask goes on',
+    from: step(suspect, { kind: 'connected', manager: A2 }, busy)[0],
+    event: { kind: 'bye', connection: 2, rel: 'r1' },
+    phase: 'requesting',
+    effects: [
+      { kind: 'forget', ledgerId: 'ledger-a' },
+      { kind: 'untimer', name: 'ping' },
       { kind: 'untimer', name: 'lease' },
       { kind: 'untimer', name: 'release' },
     ],
@@ -480,6 +592,49 @@ t.test('the back-off doubles up to ten seconds', async (t) => {
     state = step(next, { kind: 'timer', name: 'retry' }, facts)[0]
   }
   t.same(waits, [500, 1000, 2000, 4000, 8000, 10_000, 10_000])
+})
+
+t.test('an acceptance ends the doubling', async (t) => {
+  const refused = (serial: number) =>
+    [{ kind: 'refused', serial, retryAfterMs: 0 } as const, idle] as [
+      RelationshipEvent,
+      Facts,
+    ]
+  const retry: RelationshipEvent = { kind: 'timer', name: 'retry' }
+  const asking = after(
+    connectA,
+    refused(1),
+    retry,
+    refused(2),
+    retry,
+    accepted(A, 3),
+    { kind: 'lost', connection: 1 },
+    { kind: 'connected', manager: A2 },
+  )
+  const [, effects] = step(asking, { kind: 'refused', serial: 4, retryAfterMs: 0 }, idle)
+  t.match(effects, [{ kind: 'timer', name: 'retry', afterMs: 250 }])
+})
+
+t.test('of managers that come and go, the last 64 are remembered', async (t) => {
+  let state = after()
+  for (let n = 1; n <= 70; n += 1) {
+    const manager: Manager = {
+      connection: n,
+      nodeId: `n${n}`,
+      bootId: 'b',
+      ledgerId: `ledger-${n}`,
+    }
+    state = step(state, { kind: 'connected', manager }, idle)[0]
+    const serial = state.serial
+    state = step(state, accepted(manager, serial), idle)[0]
+    state = step(state, { kind: 'bye', connection: n, rel: 'r1' }, idle)[0]
+    state = step(state, { kind: 'lost', connection: n }, idle)[0]
+  }
+  for (const known of [state.epochs, state.ledgers]) {
+    t.equal(known.size, 64)
+    const [oldest] = known.keys()
+    t.match(oldest, /-?7$/)
+  }
 })
 
 t.test('unstarted work found on disk binds the worker to its ledger', async (t) => {

@@ -1,0 +1,210 @@
+// The worker's side of a relationship in its role: whom it asks, what it takes from whom,
+// and what the answers to what it says mean.
+
+import t from 'tap'
+import type { Handlers } from '../../protocol/index.ts'
+import type { Peer } from '../../src/ports.ts'
+import {
+  assignment,
+  LEDGER,
+  managedWorld,
+  OTHER_LEDGER,
+  PING_MS,
+  PlayedManager,
+  WORKER,
+  world,
+} from '../support/worker-world.ts'
+
+const ID = `${LEDGER}-1`
+const LARGE = 'x'.repeat(40_000)
+
+/** Accepts with a lease that the test's silence does not end. */
+const grants = (manager: PlayedManager, leaseMs: number): Handlers<Peer> => ({
+  ...manager.handlers,
+  ManagerRequest: (_body, respond) =>
+    respond('ManagerAnswer', {
+      accepted: true,
+      rel: manager.rel,
+      epoch: 1,
+      ping_ms: PING_MS,
+      lease_ms: leaseMs,
+    }),
+})
+
+/** The address of the output that an outcome told of. */
+const refTold = (manager: PlayedManager): string => {
+  const [told] = manager.heard('TaskCompleted')
+  if (told === undefined) throw new Error('no outcome was told')
+  // It was written by our own worker, whose row says so.
+  return (told.body as { result: { stdout: { ref: string } } }).result.stdout.ref
+}
+
+t.test('only managers that it may serve are asked', async (t) => {
+  const { network, manager, worker } = world({ managers: ['m2', 'host-m3'] })
+  const others = ['m2', 'm3'].map((name) => new PlayedManager(network, name, LEDGER))
+  for (const other of others) other.accepts = false
+  network.add({ name: 'w2', role: 'worker', ledgerId: LEDGER })
+  for (const name of ['m1', 'w2', 'm2', 'm3']) network.connect(WORKER, name)
+  network.run()
+  t.same(manager.heard('ManagerRequest'), [])
+  const asked = network.said.filter(({ kind }) => kind === 'ManagerRequest')
+  t.same([...new Set(asked.map(({ to }) => to))], ['m2'])
+  t.notOk(network.said.some(({ to }) => to === 'w2'))
+  await worker.close()
+})
+
+t.test('what a stranger asks is NotMine, whatever it is', async (t) => {
+  const { manager, worker, network, runner } = managedWorld()
+  manager.execute(assignment(1, { stdin_live: true }))
+  runner.run().started()
+  const stranger = new PlayedManager(network, 'm2', OTHER_LEDGER)
+  network.connect(WORKER, 'm2')
+  network.run()
+  const { rel } = manager
+  const at = { rel, task_id: ID, attempt: 1 }
+  const read = { ...at, fd: 1, offset: 0, max: 10, wait_ms: 0 } as const
+  const input = { ...at, offset: 0, data: Buffer.from('x'), eof: false }
+  for (const from of [stranger, manager]) {
+    const wrong = from === manager ? { rel: 'other' } : {}
+    const answers = [
+      from.ask('TaskOutputRead', { ...read, ...wrong }),
+      from.ask('TaskInput', { ...input, ...wrong }),
+    ]
+    t.same(
+      answers.map(({ answer }) => answer?.kind),
+      ['NotMine', 'NotMine'],
+    )
+  }
+  t.equal(manager.ask('TaskOutputRead', read).answer?.kind, 'TaskOutputData')
+  t.equal(manager.ask('TaskInput', input).answer?.kind, 'Ack')
+  await worker.close()
+})
+
+t.test('what a worker tells is NotMine to a worker', async (t) => {
+  const { manager, worker } = managedWorld()
+  const at = { rel: manager.rel, task_id: ID, attempt: 1 }
+  const answers = [
+    manager.ask('TaskStarted', { ...at, at_ms: 1 }),
+    manager.ask('TaskError', { ...at, error: { kind: 'TimedOut' } }),
+    manager.ask('TaskCompleted', { ...at, result: { run_ms: 1, exit_code: 0 } }),
+  ]
+  t.same(
+    answers.map(({ answer }) => answer?.kind),
+    ['NotMine', 'NotMine', 'NotMine'],
+  )
+  await worker.close()
+})
+
+t.test('kept output is released by its own ledger alone', async (t) => {
+  const { manager, worker, network, runner } = managedWorld()
+  manager.execute(assignment(1))
+  runner.run().output = [LARGE, '']
+  runner.run().started()
+  runner.run().end()
+  network.run()
+  const ref = refTold(manager)
+  const stranger = new PlayedManager(network, 'm2', OTHER_LEDGER)
+  network.connect(WORKER, 'm2')
+  network.run()
+  const read = { ref, offset: 0, max: 10 }
+  t.equal(stranger.ask('BlobRead', read).answer?.kind, 'NotFound')
+  t.equal(stranger.ask('BlobRelease', { refs: [ref] }).answer?.kind, 'Ack')
+  t.equal(manager.ask('BlobRead', read).answer?.kind, 'BlobData')
+  manager.ask('BlobRelease', { refs: [ref] })
+  t.equal(manager.ask('BlobRead', read).answer?.kind, 'NotFound')
+  await worker.close()
+})
+
+t.test('drops of an acceptance end what runs and forget what has ended', async (t) => {
+  const { manager, worker, network, runner } = managedWorld()
+  manager.taskAnswer = 'busy'
+  manager.execute(assignment(1), assignment(2))
+  for (const run of runner.runs) run.started()
+  runner.run(0).output = [LARGE, '']
+  runner.run(0).end()
+  network.run()
+  const ref = refTold(manager)
+  network.cut(WORKER, 'm1')
+  network.run()
+  manager.drop = [1, 2].map((n) => ({ task_id: `${LEDGER}-${n}`, attempt: 1 }))
+  network.connect(WORKER, 'm1')
+  network.run()
+  t.match(worker.status, { undelivered: 0, manager: 'm1' })
+  t.same(runner.run(1).signals, ['SIGTERM'])
+  const read = { ref, offset: 0, max: 10 }
+  t.equal(manager.ask('BlobRead', read).answer?.kind, 'BlobData', 'recorded, so kept')
+  runner.run(1).end({ signal: 'SIGTERM' })
+  network.run()
+  t.same(manager.heard('TaskError'), [], 'nobody wants to hear of it')
+  await worker.close()
+})
+
+t.test('an Error or silence is a refusal: it asks again', async (t) => {
+  const { clock, network, manager, worker } = world()
+  const accepting = manager.handlers
+  manager.handlers = {
+    ...accepting,
+    ManagerRequest: (_body, respond) =>
+      respond('Error', { code: 'busy', retry_after_ms: 3000 }),
+  }
+  network.connect(WORKER, 'm1')
+  network.run()
+  clock.advance(2999)
+  t.equal(manager.heard('ManagerRequest').length, 1, 'as long as it says')
+  manager.handlers = { ...accepting, ManagerRequest: () => undefined }
+  clock.advance(1)
+  t.equal(manager.heard('ManagerRequest').length, 2)
+  manager.handlers = accepting
+  clock.advance(10_000)
+  t.equal(worker.status.manager, undefined)
+  clock.advance(500)
+  t.equal(worker.status.manager, 'm1')
+  await worker.close()
+})
+
+t.test('three pings in a row without an answer end the socket', async (t) => {
+  const { clock, network, manager, node, worker } = world()
+  manager.handlers = grants(manager, 600_000)
+  manager.answersPings = false
+  network.connect(WORKER, 'm1')
+  network.run()
+  clock.advance(4 * PING_MS - 1)
+  t.same(node.terminated, [])
+  clock.advance(1)
+  t.same(node.terminated, ['m1'])
+  t.same(node.redialled, ['m1'])
+  await worker.close()
+})
+
+t.test('a ping that a lost socket took with it counts as none', async (t) => {
+  const { clock, network, manager, node, worker } = world()
+  manager.handlers = grants(manager, 600_000)
+  manager.answersPings = false
+  network.connect(WORKER, 'm1')
+  network.run()
+  clock.advance(3 * PING_MS)
+  network.cut(WORKER, 'm1')
+  network.run()
+  t.same(node.terminated, [])
+  t.same(node.redialled, ['m1'])
+  await worker.close()
+})
+
+t.test('NotMine to a ping or to TaskStarted brings a new relationship', async (t) => {
+  const { clock, manager, runner, network, worker } = managedWorld()
+  clock.advance(PING_MS - 1)
+  manager.rel = 'forgotten'
+  clock.advance(1)
+  t.equal(manager.heard('ManagerRequest').length, 2)
+  t.notMatch(manager.heard('ManagerRequest')[1], { body: { rel: String } }, 'cleared')
+  clock.advance(1000)
+  manager.execute(assignment(1))
+  manager.taskAnswer = 'NotMine'
+  runner.run().started()
+  network.run()
+  t.match(manager.heard('ManagerRequest')[2], {
+    body: { tasks: [{ task_id: ID, status: 'Started' }] },
+  })
+  t.same(runner.run().signals, [], 'the task goes on')
+  await worker.close()
+})
