@@ -304,6 +304,25 @@ const rows: readonly Row[] = [
     ],
   },
   {
+    says: 'managed, a pong that was overtaken: the lease does not go back',
+    from: step(managed, { kind: 'pong', rel: 'r1', sentAtMs: 6000 }, at(busy, 6100))[0],
+    event: { kind: 'pong', rel: 'r1', sentAtMs: 5500 },
+    facts: at(busy, 6100),
+    phase: 'managed',
+    effects: [
+      { kind: 'lease', untilMs: 21_000 },
+      { kind: 'timer', name: 'lease', afterMs: 14_900 },
+    ],
+  },
+  {
+    says: 'managed, a pong with an old rel: nothing',
+    from: managed,
+    event: { kind: 'pong', rel: 'r0', sentAtMs: 6000 },
+    facts: at(busy, 6100),
+    phase: 'managed',
+    effects: [],
+  },
+  {
     says: 'managed, NotMine: asked anew, without the rel',
     from: lateManaged,
     event: { kind: 'not-mine', rel: 'r1' },
@@ -536,6 +555,21 @@ const rows: readonly Row[] = [
       { kind: 'untimer', name: 'retry' },
       { kind: 'request', to: B, serial: 2, rel: undefined },
     ],
+  },
+  {
+    says: 'requesting for the owner of work, ten leases over: its answer decides',
+    from: step(suspect, { kind: 'connected', manager: A2 }, busy)[0],
+    event: { kind: 'timer', name: 'release' },
+    facts: at(busy, 150_900),
+    phase: 'requesting',
+    effects: [{ kind: 'timer', name: 'release', afterMs: 10_000 }],
+  },
+  {
+    says: 'left, its manager is back with another ledger: nothing',
+    from: step(managed, { kind: 'leave' }, busy)[0],
+    event: { kind: 'connected', manager: A_LEDGER2 },
+    phase: 'left',
+    effects: [],
   },
   {
     says: 'managed, leaving: bye',

@@ -3,9 +3,11 @@
 
 import t from 'tap'
 import type { Handlers } from '../../protocol/index.ts'
+import { memoryOutbox } from '../../src/ledger/memory-outbox.ts'
 import type { Peer } from '../../src/ports.ts'
 import {
   assignment,
+  LEASE_MS,
   LEDGER,
   managedWorld,
   OTHER_LEDGER,
@@ -17,6 +19,8 @@ import {
 
 const ID = `${LEDGER}-1`
 const LARGE = 'x'.repeat(40_000)
+
+const turn = () => new Promise(setImmediate)
 
 /** Accepts with a lease that the test's silence does not end. */
 const grants = (manager: PlayedManager, leaseMs: number): Handlers<Peer> => ({
@@ -208,3 +212,225 @@ t.test('NotMine to a ping or to TaskStarted brings a new relationship', async (t
   t.same(runner.run().signals, [], 'the task goes on')
   await worker.close()
 })
+
+t.test('the lease counts from when the request was sent, not answered', async (t) => {
+  const { clock, network, manager, node, worker } = world()
+  const accepting = manager.handlers.ManagerRequest
+  manager.handlers = {
+    ManagerRequest: (body, respond, from) =>
+      void clock.after(3000, () => accepting?.(body, respond, from)),
+  }
+  network.connect(WORKER, 'm1')
+  network.run()
+  clock.advance(3000)
+  t.equal(worker.status.manager, 'm1')
+  network.silence('m1', true)
+  clock.advance(LEASE_MS - 3001)
+  t.same(node.terminated, [])
+  clock.advance(1)
+  t.same(node.terminated, ['m1'])
+  await worker.close()
+})
+
+t.test('a pong renews the lease from when the ping was sent', async (t) => {
+  const { clock, network, manager, node, worker } = managedWorld()
+  manager.handlers = {
+    ...manager.handlers,
+    ManagerPing: ({ rel }, respond) =>
+      void clock.after(3000, () => respond('ManagerPong', { rel })),
+  }
+  clock.advance(PING_MS + 3000)
+  network.silence('m1', true)
+  clock.advance(LEASE_MS - 3001)
+  t.same(node.terminated, [])
+  clock.advance(1)
+  t.same(node.terminated, ['m1'])
+  await worker.close()
+})
+
+t.test('an inventory ends where the worker leaves', async (t) => {
+  const { manager, network, runner, clock, worker } = managedWorld({
+    pendingLimit: 3000,
+    cores: 1,
+  })
+  const tasks = Array.from({ length: 1500 }, (_, n) => assignment(n + 1))
+  for (let from = 0; from < 1500; from += 250)
+    manager.execute(...tasks.slice(from, from + 250))
+  network.cut(WORKER, 'm1')
+  network.run()
+  const next: (() => void)[] = []
+  manager.handlers = {
+    ...manager.handlers,
+    ManagerRequest: (_body, respond) =>
+      void next.push(() => respond('ManagerAnswer', { accepted: false, continue: true })),
+  }
+  network.connect(WORKER, 'm1')
+  network.run()
+  t.match(manager.heard('ManagerRequest')[1], { body: { more: true } })
+  const drained = worker.drain(0)
+  clock.advance(0)
+  await turn()
+  runner.run().end({ signal: 'SIGTERM' })
+  await turn()
+  clock.advance(5000) // its outcome cannot be delivered
+  await drained
+  for (const respond of next) respond()
+  network.run()
+  t.equal(manager.heard('ManagerRequest').length, 2, 'no further page')
+  await worker.close()
+})
+
+t.test('leaving, it gives what runs its grace, and each its own ladder', async (t) => {
+  const { manager, runner, network, clock, worker } = managedWorld()
+  manager.execute(assignment(1, { kill_grace_ms: 60_000 }))
+  runner.run().started()
+  const drained = worker.drain(1000)
+  clock.advance(999)
+  await turn()
+  t.same(runner.run().signals, [])
+  clock.advance(1)
+  await turn()
+  t.same(runner.run().signals, ['SIGTERM'])
+  clock.advance(50_000)
+  await turn()
+  t.same(manager.heard('ManagerBye'), [], 'the group may be alive for another 10 s')
+  clock.advance(10_000)
+  t.same(runner.run().signals, ['SIGTERM', 'SIGKILL'])
+  manager.taskAnswer = 'busy'
+  runner.run().end({ signal: 'SIGKILL' })
+  network.run()
+  for (let n = 0; n < 3; n += 1) await turn()
+  t.same(manager.heard('ManagerBye'), [], 'its outcome is not delivered')
+  manager.taskAnswer = 'Ack'
+  clock.advance(2000)
+  for (let n = 0; n < 3; n += 1) {
+    await turn()
+    network.run()
+  }
+  await drained
+  t.equal(manager.heard('ManagerBye').length, 1)
+  t.equal(worker.status.undelivered, 0)
+  await worker.close()
+})
+
+t.test(
+  'a start is told again while the task runs, unless it was malformed',
+  async (t) => {
+    const { manager, runner, clock, network, worker } = managedWorld()
+    manager.taskAnswer = 'busy'
+    manager.execute(assignment(1), assignment(2))
+    runner.run(0).started()
+    network.run()
+    clock.advance(999)
+    t.equal(manager.heard('TaskStarted').length, 1)
+    clock.advance(1)
+    t.equal(manager.heard('TaskStarted').length, 2)
+    manager.taskAnswer = 'Ack'
+    runner.run(0).end()
+    network.run()
+    clock.advance(5000)
+    t.equal(manager.heard('TaskStarted').length, 2, 'it has ended')
+    manager.taskAnswer = 'malformed'
+    runner.run(1).started()
+    network.run()
+    clock.advance(5000)
+    t.equal(manager.heard('TaskStarted').length, 3)
+    await worker.close()
+  },
+)
+
+t.test('what an earlier life took is not judged anew', async (t) => {
+  const outbox = memoryOutbox()
+  const large = assignment(1, { requires: { cores: 8 } })
+  outbox.putPending(large)
+  const { manager, worker } = managedWorld({ cores: 2 }, { outbox })
+  t.equal(manager.execute(large)?.kind, 'Ack')
+  t.match(manager.execute({ ...large, task_id: `${LEDGER}-2` }), {
+    body: { refused: [{ reason: 'specs' }] },
+  })
+  await worker.close()
+})
+
+/** A worker of another manager, with outcomes of the first one. */
+const settling = (count: number, output: string) => {
+  const made = managedWorld({ cores: count })
+  const { manager, network, runner, clock } = made
+  manager.execute(...Array.from({ length: count }, (_, n) => assignment(n + 1)))
+  network.cut(WORKER, 'm1')
+  for (const run of runner.runs) {
+    run.output = [output, '']
+    run.started()
+    run.end()
+  }
+  clock.advance(10 * LEASE_MS)
+  const other = new PlayedManager(network, 'm2', OTHER_LEDGER)
+  network.connect(WORKER, 'm2')
+  network.run()
+  const settled = () =>
+    manager
+      .heard('ManagerRequest')
+      .filter(({ body }) => 'settle' in body)
+      .map(({ body: { tasks } }) => (Array.isArray(tasks) ? tasks.length : 0))
+  return { ...made, other, settled }
+}
+
+t.test('outcomes are handed over in pages of 64 KiB', async (t) => {
+  const { manager, network, settled, worker } = settling(5, 'y'.repeat(30_000))
+  manager.handlers = {
+    ...manager.handlers,
+    ManagerRequest: ({ tasks }, respond) =>
+      respond('ManagerAnswer', {
+        accepted: false,
+        drop: tasks.map(({ task_id, attempt }) => ({ task_id, attempt })),
+      }),
+  }
+  network.connect(WORKER, 'm1')
+  network.run()
+  t.same(settled(), [2, 2, 1])
+  t.equal(worker.status.undelivered, 0)
+  await worker.close()
+})
+
+t.test('outcomes that nobody takes are offered again, not at once', async (t) => {
+  const { clock, network, settled, worker } = settling(1, '')
+  network.connect(WORKER, 'm1')
+  network.run()
+  t.same(settled(), [1])
+  clock.advance(29_000)
+  t.same(settled(), [1])
+  clock.advance(1000)
+  t.same(settled(), [1, 1])
+  await worker.close()
+})
+
+t.test('a manager that takes a settlement for a request is sent away', async (t) => {
+  const { manager, network, other, worker } = settling(1, '')
+  manager.handlers = grants(manager, LEASE_MS)
+  network.connect(WORKER, 'm1')
+  network.run()
+  t.match(manager.heard('ManagerBye'), [{ body: { rel: manager.rel } }])
+  t.equal(worker.status.manager, other.nodeId)
+  await worker.close()
+})
+
+t.test(
+  'a manager that was there before is settled with after an acceptance',
+  async (t) => {
+    const { manager, network, runner, clock, worker } = managedWorld({ cores: 1 })
+    manager.execute(assignment(1))
+    runner.run().started()
+    network.cut(WORKER, 'm1')
+    runner.run().end()
+    network.run()
+    manager.accepts = false
+    network.connect(WORKER, 'm1')
+    clock.advance(11 * LEASE_MS)
+    const other = new PlayedManager(network, 'm2', OTHER_LEDGER)
+    manager.drop = [{ task_id: ID, attempt: 1 }]
+    network.connect(WORKER, 'm2')
+    network.run()
+    t.equal(worker.status.manager, other.nodeId)
+    t.equal(worker.status.undelivered, 0)
+    await worker.close()
+  },
+)

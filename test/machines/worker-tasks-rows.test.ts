@@ -1,0 +1,130 @@
+// The worker's side of a task, row by row: what each event leaves undone as well as done.
+
+import t from 'tap'
+import { WorkerTasks } from '../../src/machines/worker-tasks.ts'
+import {
+  id,
+  job,
+  kinds,
+  LEDGER,
+  limits,
+  reasons,
+  result,
+  table,
+} from '../support/worker-table.ts'
+
+const OTHER = 'bbbbbbbbbb'
+const forget = { kind: 'forget', ledgerId: LEDGER, nowMs: 0 } as const
+
+t.test('what is ending when its ledger is forgotten is not told of', async (t) => {
+  const { tasks, running, of, exited, kind } = table()
+  running(1, 1, { timeout_ms: 10 })
+  of('timer', 1, 1, 10)
+  t.equal(kind(1), 'ending')
+  t.same(tasks.apply(forget), [])
+  t.same(tasks.inventory(LEDGER), [], 'nor listed')
+  t.same(kinds(exited(1, 1)), ['gone'])
+})
+
+t.test('what waits behind an ending one is forgotten with its ledger', async (t) => {
+  const { tasks, running, execute, of, exited, kind } = table()
+  running(1, 1, { timeout_ms: 10 })
+  of('timer', 1, 1, 10)
+  execute(job(1, { attempt: 2, timeout_ms: 10 }))
+  t.same(kinds(tasks.apply(forget)), ['unpend', 'dropped'])
+  exited(1, 1)
+  t.equal(kind(1), undefined)
+})
+
+t.test('to forget one ledger leaves the work of another', async (t) => {
+  const tasks = new WorkerTasks(limits)
+  const mine = { ...job(1), task_id: `${OTHER}-1` }
+  const outcome = { kind: 'Completed', result } as const
+  tasks.restore({ pending: [], outcomes: [{ kind: 'finished', task: mine, outcome }] })
+  t.same(tasks.apply(forget), [])
+  t.ok(tasks.hasWork(OTHER))
+  t.same(kinds(tasks.apply({ ...forget, ledgerId: OTHER })), ['discard'])
+  t.notOk(tasks.hasWork(OTHER))
+})
+
+t.test('what was given back may come again', async (t) => {
+  const { tasks, running, execute } = table()
+  running(1, 1)
+  execute(job(2))
+  const release = { kind: 'release', ledgerId: LEDGER, nowMs: 0 } as const
+  t.same(kinds(tasks.apply(release)), ['unpend', 'dropped'])
+  t.same(kinds(tasks.apply({ kind: 'execute', task: job(2), nowMs: 0 })), ['pend'])
+})
+
+t.test('nothing starts while it drains, although a slot is free', async (t) => {
+  const { tasks, running, execute, exited, of } = table()
+  running(1, 1)
+  execute(job(2))
+  tasks.apply({ kind: 'drain' })
+  t.same(kinds(exited(1, 1)), ['gone', 'outcome'])
+  t.same(tasks.apply({ kind: 'lease', untilMs: 1e9, nowMs: 0 }), [])
+  t.equal(tasks.freeSlots, 0)
+  t.match(tasks, { running: 0, pending: 1, isDraining: true })
+  t.same(of('prepared', 2, 2), [])
+})
+
+t.test('what is being fetched when it drains goes back', async (t) => {
+  const { tasks, execute, of } = table()
+  execute(job(1))
+  tasks.apply({ kind: 'drain' })
+  t.same(kinds(of('prepared', 1, 1)), ['gone', 'pend'])
+  t.equal(tasks.running, 0)
+})
+
+t.test('a draining worker adopts nothing that would have to start anew', async (t) => {
+  const { tasks, running, execute, of, exited, kind } = table({ cores: 2 })
+  running(1, 1, { timeout_ms: 10 })
+  of('timer', 1, 1, 10)
+  running(2, 2)
+  exited(2, 2, { exitCode: 1 })
+  tasks.apply({ kind: 'drain' })
+  t.same(reasons(execute(job(1, { attempt: 2, timeout_ms: 10 }))), ['draining'])
+  t.same(reasons(execute(job(2, { attempt: 2 }))), ['draining'])
+  t.equal(kind(2), 'finished', 'its outcome stays')
+  t.same(kinds(exited(1, 1)), ['gone', 'outcome'], 'and so does this one')
+})
+
+t.test('no record, no start, whatever happens meanwhile', async (t) => {
+  const { tasks, running, exited, kind } = table()
+  running(1, 1)
+  t.same(kinds(tasks.apply({ kind: 'execute', task: job(2), nowMs: 0 })), ['pend'])
+  t.same(kinds(exited(1, 1)), ['gone', 'outcome'])
+  t.same(tasks.apply({ kind: 'lease', untilMs: 1e9, nowMs: 0 }), [])
+  t.equal(kind(2), 'pending')
+  t.same(kinds(tasks.apply({ kind: 'persisted', tasks: [job(2)], nowMs: 0 })), [
+    'prepare',
+  ])
+})
+
+t.test('a worker full of outcomes takes no more', async (t) => {
+  const { running, exited, execute, acked } = table({ finished: 1 })
+  running(1, 1)
+  exited(1, 1)
+  t.same(reasons(execute(job(2))), ['busy'])
+  acked(1)
+  t.same(reasons(execute(job(2))), [])
+})
+
+t.test('a program that cannot be got frees its slot and is told', async (t) => {
+  const { tasks, execute } = table()
+  execute(job(1))
+  execute(job(2))
+  const error = { kind: 'DownloadError', reason: 'gone' } as const
+  const effects = tasks.apply({
+    kind: 'unprepared',
+    taskId: id(1),
+    run: 1,
+    error,
+    nowMs: 0,
+  })
+  t.match(effects, [
+    { kind: 'gone', taskId: id(1), run: 1 },
+    { kind: 'outcome', outcome: { kind: 'Error', error } },
+    { kind: 'prepare', task: { task_id: id(2) } },
+  ])
+})
