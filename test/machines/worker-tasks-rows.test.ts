@@ -128,3 +128,106 @@ t.test('a program that cannot be got frees its slot and is told', async (t) => {
     { kind: 'prepare', task: { task_id: id(2) } },
   ])
 })
+
+t.test('what an earlier run of a task says is old', async (t) => {
+  const { tasks, execute, of, exited, kind } = table()
+  execute(job(1))
+  tasks.apply({ kind: 'lease', untilMs: 5, nowMs: 0 })
+  t.same(kinds(of('prepared', 1, 1, 10)), ['gone', 'pend'], 'the lease is over')
+  t.same(kinds(tasks.apply({ kind: 'lease', untilMs: 1e9, nowMs: 10 })), ['prepare'])
+  t.same(of('prepared', 1, 1, 10), [])
+  t.same(of('go', 1, 1, 10), [])
+  t.same(exited(1, 1), [])
+  t.equal(kind(1), 'preparing')
+  t.same(kinds(of('prepared', 1, 2, 10)), ['start'])
+})
+
+t.test('the end of a run that was not started is none', async (t) => {
+  const { execute, exited, kind } = table()
+  execute(job(1))
+  t.same(exited(1, 1), [])
+  t.equal(kind(1), 'preparing')
+})
+
+t.test('a time limit runs from the start, the ladder from its end', async (t) => {
+  const { execute, of, started, exited } = table()
+  execute(job(1, { timeout_ms: 50 }))
+  of('prepared', 1, 1, 100)
+  of('go', 1, 1, 100)
+  t.match(started(1, 1, 100), [
+    { kind: 'report-started' },
+    { kind: 'timer', afterMs: 50 },
+  ])
+  t.match(of('timer', 1, 1, 149), [{ kind: 'timer', afterMs: 1 }])
+  t.match(of('timer', 1, 1, 150), [
+    { kind: 'signal', signal: 'SIGTERM' },
+    { kind: 'timer', afterMs: limits.killGraceMs },
+  ])
+  t.match(of('timer', 1, 1, 151), [{ kind: 'timer', afterMs: limits.killGraceMs - 1 }])
+  t.match(of('timer', 1, 1, 150 + limits.killGraceMs), [
+    { kind: 'signal', signal: 'SIGKILL' },
+  ])
+  t.match(exited(1, 1), [{ kind: 'gone' }, { outcome: { error: { kind: 'TimedOut' } } }])
+})
+
+t.test('a limit longer than a timer can be is waited for in pieces', async (t) => {
+  const { execute, of, started } = table()
+  const longest = 2 ** 31 - 1
+  execute(job(1, { timeout_ms: longest + 10 }))
+  of('prepared', 1, 1)
+  of('go', 1, 1)
+  t.match(started(1, 1), [{}, { kind: 'timer', afterMs: longest }])
+  t.match(of('timer', 1, 1, longest), [{ kind: 'timer', afterMs: 10 }])
+})
+
+t.test('an aborted attempt is fenced, wherever it was', async (t) => {
+  const { execute, abort, running, exited, of } = table()
+  execute(job(1))
+  t.same(kinds(abort(1, 1)), ['unpend', 'gone'])
+  running(2, 2)
+  exited(2, 2)
+  t.same(kinds(abort(2, 1)), ['discard'])
+  running(3, 3, { timeout_ms: 10 })
+  of('timer', 3, 3, 10)
+  t.same(abort(3, 1), [], 'the ladder runs already')
+  t.same(kinds(exited(3, 3)), ['gone'], 'and nobody wants to hear of it')
+  for (const again of [job(1), job(2), job(3, { timeout_ms: 10 })]) {
+    t.same(reasons(execute(again)), ['stale-attempt'])
+    t.same(reasons(execute({ ...again, attempt: 2 })), [], 'a later one may come')
+    abort(Number(again.task_id.split('-')[1]), 2)
+  }
+})
+
+t.test('an abort of the attempt that ends leaves the one that waits', async (t) => {
+  const { running, abort, execute, exited, kind } = table()
+  running(1, 1)
+  abort(1, 1)
+  execute(job(1, { attempt: 2 }))
+  t.same(abort(1, 1), [])
+  t.same(kinds(exited(1, 1)), ['gone', 'prepare'])
+  t.equal(kind(1), 'preparing')
+})
+
+t.test('an abort of the attempt that waits fences it', async (t) => {
+  const { running, abort, execute, exited, kind } = table()
+  running(1, 1)
+  abort(1, 1)
+  execute(job(1, { attempt: 2 }))
+  t.same(kinds(abort(1, 2)), ['unpend', 'dropped'])
+  t.same(kinds(exited(1, 1)), ['gone'])
+  t.equal(kind(1), undefined)
+  t.same(reasons(execute(job(1, { attempt: 2 }))), ['stale-attempt'])
+  t.same(reasons(execute(job(1, { attempt: 3 }))), [])
+})
+
+t.test('an attempt that waits does not start before it is on record', async (t) => {
+  const { tasks, running, abort, exited, kind } = table()
+  running(1, 1)
+  abort(1, 1)
+  const task = job(1, { attempt: 2 })
+  t.same(kinds(tasks.apply({ kind: 'execute', task, nowMs: 0 })), ['pend'])
+  t.same(kinds(exited(1, 1)), ['gone'])
+  t.same(tasks.apply({ kind: 'lease', untilMs: 1e9, nowMs: 0 }), [])
+  t.equal(kind(1), 'pending')
+  t.same(kinds(tasks.apply({ kind: 'persisted', tasks: [task], nowMs: 0 })), ['prepare'])
+})

@@ -1,0 +1,69 @@
+// Orders of a manager to its worker, and what must not come of them.
+
+import t from 'tap'
+import { memoryOutbox } from '../../src/ledger/memory-outbox.ts'
+import { assignment, LEDGER, managedWorld } from '../support/worker-world.ts'
+
+const ID = `${LEDGER}-1`
+
+t.test('the output of an aborted task is gone with its outcome', async (t) => {
+  const { manager, runner, network, worker } = managedWorld()
+  manager.taskAnswer = 'busy'
+  manager.execute(assignment(1))
+  runner.run().output = ['x'.repeat(40_000), '']
+  runner.run().started()
+  runner.run().end()
+  network.run()
+  t.equal(worker.status.undelivered, 1)
+  t.notOk(runner.run().isReleased)
+  const { rel } = manager
+  t.match(manager.ask('TasksAbord', { rel, tasks: [{ task_id: ID, attempt: 1 }] }), {
+    answer: { kind: 'Ack' },
+  })
+  t.equal(worker.status.undelivered, 0)
+  t.ok(runner.run().isReleased)
+  await worker.close()
+})
+
+t.test('an abort of an earlier attempt does not wait for the later one', async (t) => {
+  const { manager, runner, clock, worker } = managedWorld()
+  manager.execute(assignment(1, { timeout_ms: 1000 }))
+  runner.run().started()
+  manager.execute(assignment(1, { timeout_ms: 1000, attempt: 2 }))
+  clock.advance(1000)
+  t.same(runner.run().signals, ['SIGTERM'])
+  const { rel } = manager
+  const ask = (attempt: number) =>
+    manager.ask('TasksAbord', { rel, tasks: [{ task_id: ID, attempt }] })
+  t.match(ask(1), { answer: { kind: 'Ack' } })
+  const waiting = ask(2)
+  t.notOk(waiting.answer)
+  runner.run().end({ signal: 'SIGTERM' })
+  clock.advance(0)
+  t.match(waiting, { answer: { kind: 'Ack' } })
+  await worker.close()
+})
+
+t.test('an outcome that is dropped while it is recorded is not sent', async (t) => {
+  const waiting: ((isDurable: boolean) => void)[] = []
+  let isSlow = false
+  const outbox = {
+    ...memoryOutbox(),
+    sync: (done: (isDurable: boolean) => void) => {
+      if (isSlow) waiting.push(done)
+      else done(true)
+    },
+  }
+  const { manager, runner, network, worker } = managedWorld({}, { outbox })
+  manager.execute(assignment(1))
+  runner.run().started()
+  isSlow = true
+  runner.run().end()
+  const { rel } = manager
+  manager.ask('TasksAbord', { rel, tasks: [{ task_id: ID, attempt: 1 }] })
+  for (const done of waiting) done(true)
+  network.run()
+  t.same(manager.heard('TaskCompleted'), [])
+  t.equal(worker.status.undelivered, 0)
+  await worker.close()
+})
