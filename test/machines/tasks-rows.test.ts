@@ -4,7 +4,9 @@ import t from 'tap'
 import type { Assignment } from '../../protocol/index.ts'
 import { managerDefaults } from '../../src/machines/manager-config.ts'
 import type { TaskEvent } from '../../src/machines/task-events.ts'
-import { done, exec, taskId } from '../support/manager-world.ts'
+import { TaskTable } from '../../src/machines/tasks.ts'
+import type { RecordedTask } from '../../src/records.ts'
+import { done, exec, LEDGER, taskId } from '../support/manager-world.ts'
 import { claims, type Staged, stage } from '../support/task-stage.ts'
 
 const ID = taskId(1)
@@ -209,4 +211,168 @@ t.test('what a worker was away before a task began does not count', async (t) =>
   const { killGraceMs, deadlineSlackMs } = managerDefaults
   pass(1000 + killGraceMs + deadlineSlackMs)
   t.match(act({ kind: 'tick', ...at() }), [{ kind: 'ask', tasks: [task] }])
+})
+
+t.test(
+  'a deadline stands still while its worker is away, and goes on after',
+  async (t) => {
+    const staged = stage('running', { timeout_ms: 1000 })
+    const { act, worker, at, pass, task, table } = staged
+    const { killGraceMs, deadlineSlackMs } = managerDefaults
+    const dueMs = 1000 + killGraceMs + deadlineSlackMs
+    pass(1000)
+    act({ kind: 'suspect', worker, ...at() })
+    pass(5000)
+    const inventory = [{ task_id: ID, attempt: 1, status: 'Started' as const }]
+    act({ kind: 'reconcile', claims: claims('w1'), inventory, reborn: false, ...at() })
+    pass(dueMs - 6000)
+    t.same(act({ kind: 'tick', ...at() }), [], 'it was away for 5 s of them')
+    t.equal(table.nextDueMs(at().nowMs), dueMs + 5000)
+    pass(4999)
+    t.same(act({ kind: 'tick', ...at() }), [])
+    pass(1)
+    t.match(act({ kind: 'tick', ...at() }), [{ kind: 'ask', tasks: [task] }])
+  },
+)
+
+t.test(
+  'over its limit, but its outcome is on its way: waited for, asked again',
+  async (t) => {
+    const staged = stage('running', { timeout_ms: 1000 })
+    const { act, worker, at, pass, task } = staged
+    const { killGraceMs, deadlineSlackMs, askMs } = managerDefaults
+    pass(1000 + killGraceMs + deadlineSlackMs)
+    t.match(act({ kind: 'tick', ...at() }), [{ kind: 'ask' }])
+    const result = done()
+    act({
+      kind: 'statuses',
+      worker,
+      statuses: [[ID, { kind: 'Completed', result }]],
+      ...at(),
+    })
+    pass(askMs - 1)
+    t.same(act({ kind: 'tick', ...at() }), [])
+    pass(1)
+    t.match(act({ kind: 'tick', ...at() }), [{ kind: 'ask', tasks: [task] }])
+    t.equal(task.state, 'running')
+  },
+)
+
+t.test('what another worker does not know says nothing', async (t) => {
+  for (const from of ['sent', 'running'] as const) {
+    const staged = stage(from)
+    const { act, other, task, at } = staged
+    const statuses = [[ID, { kind: 'Unknown' }]] as const
+    t.same(act({ kind: 'statuses', worker: other, statuses, ...at() }), [])
+    t.match([task.state, task.attempt], [from, 1])
+  }
+})
+
+t.test('tasks that were not taken stand in their old order', async (t) => {
+  const staged = stage('queued')
+  const { act, commit, worker, table, at, pass } = staged
+  act({ kind: 'submit', key: 'k2', batch: 'b', tasks: [exec()], ...at() })
+  commit()
+  place(staged)
+  const both = [1, 2].map((n) => ({ task_id: taskId(n), attempt: 1, ...exec() }))
+  act({ kind: 'rejected', worker, sent: both, retryAfterMs: 10, ...at() })
+  pass(10)
+  act({ kind: 'place', ...at() })
+  t.match(commit(), [
+    { kind: 'execute', tasks: [table.find(taskId(1)), table.find(taskId(2))] },
+  ])
+})
+
+const cancel = ({ task, at }: Staged): TaskEvent => ({
+  kind: 'cancel',
+  tasks: [task],
+  ticket: { aborted: 0, closed: 0, unknown: 0, left: 1 },
+  ...at(),
+})
+
+t.test('an abort ends with the Ack of its attempt, not of an earlier one', async (t) => {
+  const staged = stage('running')
+  const { act, commit, worker, task } = staged
+  task.attempt = 2
+  act(cancel(staged))
+  commit()
+  const acked = (attempt: number) =>
+    act({ kind: 'abort-acked', worker, tasks: [{ task_id: ID, attempt }] })
+  t.same(acked(1), [])
+  t.equal(worker.aborting.size, 1)
+  t.match(acked(2), [{ kind: 'cancelled' }])
+  t.equal(worker.aborting.size, 0)
+})
+
+t.test('no abort leaves before its outcome is on record', async (t) => {
+  const staged = stage('running')
+  const { act, commit, worker, at, pass } = staged
+  act(cancel(staged))
+  act({ kind: 'suspect', worker, ...at() })
+  const inventory = [{ task_id: ID, attempt: 1, status: 'Started' as const }]
+  const reconcile = { kind: 'reconcile', claims: claims('w1'), inventory } as const
+  const kinds = act({ ...reconcile, reborn: false, ...at() }).map(({ kind }) => kind)
+  t.same(kinds, ['drop'], 'the worker drops it by itself')
+  act({ kind: 'abort-unanswered', worker, nowMs: at().nowMs })
+  pass(10_000)
+  t.same(act({ kind: 'tick', ...at() }), [])
+  t.match(commit(), [{ kind: 'closed' }, { kind: 'abort' }])
+})
+
+t.test('at a worker that is lost nothing is left to abort', async (t) => {
+  const staged = stage('running')
+  const { act, commit, worker, at } = staged
+  act(cancel(staged))
+  act({ kind: 'lost', worker, cost: 'pending', ...at() })
+  t.match(commit(), [{ kind: 'closed' }, { kind: 'cancelled' }])
+  t.equal(worker.aborting.size, 0)
+})
+
+const recorded = (more: Partial<RecordedTask> = {}): RecordedTask => {
+  const request = exec({ retries: 1 })
+  return {
+    seq: 4,
+    submission: { first: 4, key: 'k', batch: 'b', tasks: [request, request], atMs: 1 },
+    request,
+    attempt: 3,
+    failures: 1,
+    losses: 2,
+    notBeforeMs: 0,
+    assigned: [
+      {
+        kind: 'assigned',
+        seq: 4,
+        attempt: 3,
+        nodeId: 'w1',
+        bootId: 'b1',
+        hostName: 'w1',
+        atMs: 1,
+      },
+    ],
+    ...more,
+  }
+}
+
+t.test('at a start a task goes on with all that its record says', async (t) => {
+  const table = new TaskTable(managerDefaults, LEDGER, 1)
+  const at = { nowMs: 0, wallMs: 10 }
+  table.apply({ kind: 'restored', task: recorded(), ...at })
+  const task = table.find(taskId(4))
+  t.match(task, { state: 'sent', attempt: 3, failures: 1, losses: 2 })
+  t.match(task?.worker, { nodeId: 'w1', bootId: 'b1', status: 'suspect' })
+  t.equal(table.nextSeq, 6, 'the rest of its submission has its numbers')
+  t.ok(table.hasKey('k'))
+  const failed = { kind: 'error', nodeId: 'w1', taskId: taskId(4), attempt: 3 } as const
+  const error = { kind: 'RunningError', exit_code: 1 } as const
+  t.match(table.apply({ ...failed, error, result: undefined, ...at }), [
+    { kind: 'record', change: { kind: 'closed', state: 'failed', failures: 2 } },
+    { kind: 'ack', when: 'durable' },
+  ])
+})
+
+t.test('at a start what was requeued waits as its new attempt', async (t) => {
+  const table = new TaskTable(managerDefaults, LEDGER, 1)
+  const task = recorded({ attempt: 4 })
+  table.apply({ kind: 'restored', task, nowMs: 0, wallMs: 10 })
+  t.match(table.find(taskId(4)), { state: 'queued', attempt: 4, worker: undefined })
 })

@@ -1,6 +1,7 @@
 // The worker's side of a task, row by row: what each event leaves undone as well as done.
 
 import t from 'tap'
+import { Tombstones } from '../../src/machines/tombstones.ts'
 import { WorkerTasks } from '../../src/machines/worker-tasks.ts'
 import {
   id,
@@ -230,4 +231,110 @@ t.test('an attempt that waits does not start before it is on record', async (t) 
   t.same(tasks.apply({ kind: 'lease', untilMs: 1e9, nowMs: 0 }), [])
   t.equal(kind(1), 'pending')
   t.same(kinds(tasks.apply({ kind: 'persisted', tasks: [task], nowMs: 0 })), ['prepare'])
+})
+
+t.test('an aborted attempt that still ends is over', async (t) => {
+  const { tasks, running, abort, execute } = table()
+  running(1, 1)
+  abort(1, 1)
+  t.same(reasons(execute(job(1))), ['stale-attempt'])
+  t.same(tasks.status(id(1)), { kind: 'Unknown' })
+  t.same(tasks.inventory(LEDGER), [])
+})
+
+t.test('a higher attempt of what is fetched runs under its number', async (t) => {
+  const { execute, of, started } = table()
+  execute(job(1))
+  t.same(execute(job(1, { attempt: 2 })), [])
+  of('prepared', 1, 1)
+  t.match(of('go', 1, 1), [{ kind: 'spawn', task: { attempt: 2 } }])
+  t.match(started(1, 1), [{ kind: 'report-started', attempt: 2 }])
+})
+
+t.test('a higher attempt behind an ending one silences it, and comes once', async (t) => {
+  const { tasks, running, of, execute, exited } = table()
+  running(1, 1, { timeout_ms: 10 })
+  of('timer', 1, 1, 10)
+  const next = job(1, { timeout_ms: 10, attempt: 2 })
+  t.same(kinds(execute(next)), ['pend'])
+  t.same(execute(next), [], 'told again')
+  t.same(reasons(execute(job(1, { timeout_ms: 10 }))), ['stale-attempt'])
+  t.same(reasons(execute({ ...next, attempt: 3, arguments: ['x'] })), ['conflict'])
+  t.same(tasks.status(id(1)), { kind: 'Pending' })
+  t.match(exited(1, 1), [{ kind: 'gone' }, { kind: 'prepare', task: { attempt: 2 } }])
+})
+
+t.test(
+  'a full worker keeps no attempt waiting, and no failure is lost for it',
+  async (t) => {
+    const { running, abort, execute, exited, kind } = table({ pending: 1 })
+    running(1, 1)
+    exited(1, 1, { exitCode: 1 })
+    running(2, 2)
+    execute(job(3))
+    t.same(reasons(execute(job(1, { attempt: 2 }))), ['busy'])
+    t.equal(kind(1), 'finished')
+    abort(2, 1)
+    t.same(reasons(execute(job(2, { attempt: 2 }))), ['busy'])
+    t.same(kinds(exited(2, 2)), ['gone', 'prepare'])
+    t.equal(kind(2), undefined)
+  },
+)
+
+t.test('a record is of the attempt that it names', async (t) => {
+  const { tasks, kind } = table()
+  const second = job(1, { attempt: 2 })
+  tasks.apply({ kind: 'execute', task: job(1), nowMs: 0 })
+  tasks.apply({ kind: 'execute', task: second, nowMs: 0 })
+  t.same(tasks.apply({ kind: 'persisted', tasks: [job(1)], nowMs: 0 }), [])
+  t.same(tasks.apply({ kind: 'unpersisted', tasks: [job(1)] }), [])
+  t.equal(kind(1), 'pending')
+  t.match(tasks.apply({ kind: 'persisted', tasks: [second], nowMs: 0 }), [
+    { kind: 'prepare', task: second },
+  ])
+})
+
+t.test(
+  'what waits behind an ending one and cannot be recorded is not here',
+  async (t) => {
+    const { tasks, running, abort, exited, kind } = table()
+    running(1, 1)
+    abort(1, 1)
+    const second = job(1, { attempt: 2 })
+    tasks.apply({ kind: 'execute', task: second, nowMs: 0 })
+    t.same(kinds(tasks.apply({ kind: 'unpersisted', tasks: [second] })), ['unpend'])
+    t.same(kinds(exited(1, 1)), ['gone'])
+    t.equal(kind(1), undefined)
+  },
+)
+
+t.test('an inventory is of one ledger, a status without output', async (t) => {
+  const tasks = new WorkerTasks(limits)
+  const stdout = { size: 2, sha256: '0'.repeat(64), inline: Buffer.from('hi') }
+  const outcome = { kind: 'Completed', result: { ...result, stdout } } as const
+  const other = { ...job(1), task_id: `${OTHER}-1` }
+  tasks.restore({
+    pending: [job(2)],
+    outcomes: [
+      { kind: 'finished', task: job(1), outcome },
+      { kind: 'finished', task: other, outcome },
+    ],
+  })
+  t.same(
+    tasks
+      .inventory(LEDGER)
+      .map(({ task_id }) => task_id)
+      .sort(),
+    [id(1), id(2)],
+  )
+  const status = tasks.status(id(1))
+  t.match(status, { kind: 'Completed', result: { stdout: { size: 2 } } })
+  t.notMatch(status, { result: { stdout: { inline: stdout.inline } } })
+})
+
+t.test('tombstones that are too old are gone, not only overlooked', async (t) => {
+  const stones = new Tombstones({ ageMs: 100, count: 10 })
+  stones.put(id(1), 1, false, 0)
+  stones.put(id(2), 1, false, 101)
+  t.equal(stones.size, 1)
 })

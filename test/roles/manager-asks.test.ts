@@ -14,9 +14,11 @@ import { stage } from '../support/task-stage.ts'
 const asking = (answer: unknown) => {
   const { worker, task } = stage('sent')
   const heard: TaskEvent[] = []
+  const logged: string[] = []
+  const log = { ...quiet, error: (event: string) => void logged.push(event) }
   // Of a kernel, asks use these alone.
   const kernel = {
-    deps: { ledger: { epoch: 3 }, log: quiet },
+    deps: { ledger: { epoch: 3 }, log },
     config: managerDefaults,
     run: (event: TaskEvent) => void heard.push(event),
     at: () => ({ nowMs: 1, wallMs: 2 }),
@@ -27,7 +29,7 @@ const asking = (answer: unknown) => {
     // The test says what it is, as the wire would.
     settle(answer as Parameters<typeof settle>[0])
   })
-  return { asks, asked, heard, worker, task }
+  return { asks, asked, heard, logged, worker, task }
 }
 
 const right = (kind: string, body: object = {}) => E.right({ kind, body })
@@ -94,3 +96,21 @@ for (const [name, answer, event] of [
     const { killGraceMs } = managerDefaults
     t.match(asked, [{ timeoutMs: killGraceMs + 5000, body: { tasks: [{ attempt: 4 }] } }])
   })
+
+t.test('TasksAbord has the time of the longest grace, and 5 s', async (t) => {
+  const { asks, asked, worker, task } = asking(right('Ack'))
+  const patient = stage('sent', { kill_grace_ms: 70_000 }).task
+  for (const one of [task, patient]) worker.aborting.set(one, { attempt: 1, tickets: [] })
+  asks.abort(worker, [task, patient])
+  t.match(asked, [{ timeoutMs: 75_000 }])
+})
+
+t.test('a malformed assignment is logged, and each goes again on its own', async (t) => {
+  const { asks, asked, heard, logged, worker, task } = asking(
+    right('Error', { code: 'malformed', path: 'tasks.0' }),
+  )
+  asks.execute(worker, [task, task])
+  t.equal(asked.length, 3)
+  t.equal(heard.length, 2)
+  t.same(logged, ['execute-malformed', 'execute-malformed', 'execute-malformed'])
+})

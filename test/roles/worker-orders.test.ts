@@ -2,7 +2,15 @@
 
 import t from 'tap'
 import { memoryOutbox } from '../../src/ledger/memory-outbox.ts'
-import { assignment, LEDGER, managedWorld } from '../support/worker-world.ts'
+import {
+  assignment,
+  LEDGER,
+  managedWorld,
+  OTHER_LEDGER,
+  PlayedManager,
+  WORKER,
+  world,
+} from '../support/worker-world.ts'
 
 const ID = `${LEDGER}-1`
 
@@ -65,5 +73,34 @@ t.test('an outcome that is dropped while it is recorded is not sent', async (t) 
   network.run()
   t.same(manager.heard('TaskCompleted'), [])
   t.equal(worker.status.undelivered, 0)
+  await worker.close()
+})
+
+t.test('what an earlier life took binds the worker to its ledger', async (t) => {
+  const outbox = memoryOutbox()
+  outbox.putPending(assignment(1))
+  const { network, clock, worker } = world({}, { outbox })
+  const other = new PlayedManager(network, 'm2', OTHER_LEDGER)
+  network.connect(WORKER, 'm2')
+  clock.advance(149_999)
+  t.same(other.heard('ManagerRequest'), [])
+  clock.advance(1)
+  t.equal(worker.status.manager, 'm2')
+  t.equal(worker.status.pending, 0)
+  await worker.close()
+})
+
+t.test('the same attempt of what has ended brings its outcome at once', async (t) => {
+  const { manager, runner, network, worker } = managedWorld()
+  manager.taskAnswer = 'busy'
+  manager.execute(assignment(1))
+  runner.run().started()
+  runner.run().end()
+  network.run()
+  manager.taskAnswer = 'Ack'
+  t.equal(manager.execute(assignment(1))?.kind, 'Ack')
+  t.equal(manager.heard('TaskCompleted').length, 2)
+  t.equal(worker.status.undelivered, 0)
+  t.equal(runner.runs.length, 1)
   await worker.close()
 })
