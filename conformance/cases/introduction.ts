@@ -135,6 +135,18 @@ export const introductionCases: readonly Case[] = [
     },
   },
   {
+    name: 'introduction: one role in a life',
+    role: 'any',
+    rule: 'an older one to the same boot with another `node_type` | both are closed with 4410',
+    run: async (stage) => {
+      const first = await stage.open(identity('worker'))
+      const second = await stage.enter({ ...first.self, node_type: 'client' })
+      await second.ask('NodeTypeRequest', second.self)
+      equal(await second.closeCode(), 4410, 'the close code of the second')
+      equal(await first.closeCode(), 4410, 'the close code of the first')
+    },
+  },
+  {
     name: 'introduction: not with oneself',
     role: 'any',
     rule: '4407; the own node id with another boot: 4409',
