@@ -128,8 +128,7 @@ export interface Placing {
 
 /** The least loaded worker with room for the next task of this shape. */
 export const choose = (shape: Shape, placing: Placing): Worker | undefined => {
-  const { room } = placing
-  const heap = shape.need.cores > 0 ? room.withCores : room.coreless
+  const heap = placing.room.heapFor(shape.need.cores)
   const { first } = heap
   if (first === undefined || takes(first, shape, placing)) return first
   let best: Worker | undefined

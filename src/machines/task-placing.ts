@@ -16,7 +16,7 @@ interface At {
 export const place = (core: TaskCore, at: At): void => {
   const from = core.resumeAt
   core.resumeAt = 0
-  if (core.queue.size === 0 || core.room.isNone) return
+  if (core.queue.size === 0) return
   const shapes = core.queue.shapes()
   const first = from < shapes.length ? from : 0
   const end = Math.min(shapes.length, first + core.config.shapesPerTurn)

@@ -11,7 +11,7 @@ import type {
 import type { Assigned, Change, Closed, Submission, Submitted } from '../records.ts'
 import type { Need } from './placement.ts'
 import type { Shape } from './task-queue.ts'
-import type { RoomPlace } from './worker-room.ts'
+import type { RoomPlaces } from './worker-room.ts'
 
 /** One durable hand-out. Only a node that is in this list may say how the task ended. */
 export interface HandOut extends Pick<Assigned, 'attempt' | 'nodeId' | 'hostName'> {
@@ -139,7 +139,7 @@ export interface Worker {
   outgoing: Task[]
   outgoingAborts: Task[]
   /** Where it stands among those that have room. */
-  readonly room: RoomPlace
+  readonly room: RoomPlaces
 }
 
 export interface Abort {

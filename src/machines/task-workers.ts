@@ -10,7 +10,7 @@ import type { TaskEvent, WorkerClaims } from './task-events.ts'
 import { begin, onCompleted, onError } from './task-outcomes.ts'
 import { abortAgain, countPendingLosses } from './task-placing.ts'
 import { isClosed, type Task, type Worker } from './task-record.ts'
-import { noPlace } from './worker-room.ts'
+import { noPlaces } from './worker-room.ts'
 
 type Of<K extends TaskEvent['kind']> = Extract<TaskEvent, { kind: K }>
 
@@ -54,7 +54,7 @@ export const workerFor = (
     abortAgainAtMs: Number.POSITIVE_INFINITY,
     outgoing: [],
     outgoingAborts: [],
-    room: noPlace(core.workersSeen++),
+    room: noPlaces(core.workersSeen++),
   }
   core.workers.set(nodeId, worker)
   return worker

@@ -81,18 +81,22 @@ const checkWorker = (
   check(worker.status !== 'lost' || tasks.size === 0, `${nodeId} is lost and holds tasks`)
 }
 
-/** It stands among those that have room exactly if it has some, and where its load says. */
+/** What has not changed since stands among those that have room exactly if it has some. */
 const checkRoom = (
   { nodeId, status, cores, usedCores, tasks, room }: Worker,
   check: (isTrue: boolean, what: string) => unknown,
 ) => {
   const isManaged = status === 'managing'
-  const isIn = room.withCores >= 0
-  check(isManaged || (!isIn && room.coreless < 0), `${nodeId} is ${status}, has room`)
+  const { withCores, coreless } = room
+  const isIn = withCores.index >= 0
+  if (!coreless.isLate)
+    check(isManaged || coreless.index < 0, `${nodeId} is ${status} and offered`)
+  if (withCores.isLate) return
+  check(isManaged || !isIn, `${nodeId} is ${status} and offered`)
   check(!isManaged || usedCores >= cores || isIn, `${nodeId} has cores that are not seen`)
   check(usedCores < 2 * cores || !isIn, `${nodeId} is full and offered`)
   const load = (usedCores / Math.max(1, cores)) * 1e6 + tasks.size
-  check(!isIn || load === room.load, `${nodeId} is loaded ${load}, counts ${room.load}`)
+  check(!isIn || load === withCores.load, `${nodeId} is not where its load says`)
 }
 
 const hasItsTime = (worker: Worker, dueMs: number): boolean => {
