@@ -170,11 +170,14 @@ export interface PreparedJob {
 
 /** Turns a job's address into a program on this machine: searches PATH, downloads, verifies, caches. */
 export interface Jobs {
-  /** At once where it can (a program that is there), else when fetched. Never throws or rejects. */
+  /**
+   * At once where it can (a program that is there), else when fetched. Never throws or
+   * rejects. `signal` is called only if there is something that could be aborted.
+   */
   prepare(
     jobAddress: string,
     settle: (result: Either<JobFailure, PreparedJob>) => void,
-    signal?: AbortSignal,
+    signal?: () => AbortSignal,
   ): void
 }
 

@@ -20,7 +20,7 @@ export interface Slot {
   /** Attempts from this one on are this run (it may have been adopted under higher ones). */
   readonly firstAttempt: number
   readonly isNoop: boolean
-  /** Ends what is fetched for it. */
+  /** Ends what is fetched for it, if anything is. */
   preparing: AbortController | undefined
   job: PreparedJob | undefined
   program: Run | undefined
@@ -69,13 +69,12 @@ export class WorkerRuns {
     const { apply, clock, jobs } = this.#ports
     const taskId = task.task_id
     const isNoop = task.job_addr.startsWith('noop:')
-    const preparing = isNoop ? undefined : new AbortController()
     const slot: Slot = {
       taskId,
       run,
       firstAttempt: task.attempt,
       isNoop,
-      preparing,
+      preparing: undefined,
       job: isNoop ? NOOP : undefined,
       program: undefined,
       timer: undefined,
@@ -103,7 +102,10 @@ export class WorkerRuns {
         slot.job = result.right
         apply({ kind: 'prepared', taskId, run, nowMs })
       },
-      preparing?.signal,
+      () => {
+        slot.preparing = new AbortController()
+        return slot.preparing.signal
+      },
     )
   }
 

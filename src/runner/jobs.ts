@@ -77,7 +77,7 @@ export const createJobs = (options: JobsOptions): Jobs => {
       if (source.kind === 'path') return settle(ready(source.path))
       const cached = cache.find(source.sha256)
       if (cached !== undefined) return settle(ready(cached))
-      fetch(source, settle, signal)
+      fetch(source, settle, signal?.())
     },
   }
 }

@@ -37,7 +37,7 @@ const prepare = (
   address: string,
   signal?: AbortSignal,
 ): Promise<E.Either<JobFailure, PreparedJob>> =>
-  new Promise((resolve) => jobs.prepare(address, resolve, signal))
+  new Promise((resolve) => jobs.prepare(address, resolve, signal && (() => signal)))
 
 const jobsIn = (directory: string, options: Partial<JobsOptions> = {}): Jobs =>
   createJobs({
