@@ -103,7 +103,8 @@ export class SimRun implements Run {
   readonly #program: Program
   readonly #spec: RunSpec
   readonly #events: RunEvents
-  readonly #readers = new Set<Reader>()
+  /** Made for the first of them: most programs are never read. */
+  #readers: Set<Reader> | undefined
   #planned: Planned | undefined
   #killing: Planned | undefined
   #wanted: 'SIGTERM' | 'SIGINT' | 'SIGKILL' | undefined
@@ -206,7 +207,9 @@ export class SimRun implements Run {
   }
 
   readonly #tellReaders = (): void => {
-    for (const reader of this.#readers) if (reader.look()) this.#readers.delete(reader)
+    const readers = this.#readers
+    if (readers === undefined) return
+    for (const reader of readers) if (reader.look()) readers.delete(reader)
   }
 
   kill(signal: 'SIGINT' | 'SIGTERM' | 'SIGKILL'): void {
@@ -282,8 +285,9 @@ export class SimRun implements Run {
       },
     }
     const cancel = this.life.clock.after(waitMs, () => {
-      if (this.#readers.delete(reader)) settle(this.#stretch(fd, offset, max))
+      if (this.#readers?.delete(reader) === true) settle(this.#stretch(fd, offset, max))
     })
+    this.#readers ??= new Set()
     this.#readers.add(reader)
   }
 

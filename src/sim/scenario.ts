@@ -53,6 +53,8 @@ export interface BatchSpec {
 
 /** A great many equal tasks, handed in as fast as the manager takes them. */
 export interface FloodSpec {
+  /** When it begins; default: at once. */
+  readonly atMs?: number
   readonly tasks: number
   readonly request: TaskRequest
   /** Tasks that may be handed in and not yet over. */

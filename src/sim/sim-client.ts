@@ -69,8 +69,10 @@ export class SimClient implements SimRole {
     const { flood } = this.spec
     if (flood === undefined) return
     this.#left += 1
-    this.flood = new SimFlood(this, flood)
-    this.flood.goOn()
+    const its = new SimFlood(this, flood)
+    this.flood = its
+    if (flood.atMs === undefined) its.goOn()
+    else this.life.input(flood.atMs, () => its.goOn())
   }
 
   /** Nothing is left to do. */

@@ -1,7 +1,7 @@
 // A client that hands in a great many equal tasks, as fast as it may: so many open at a time,
 // in pages, all of one batch, whose outcomes it reads by cursor.
 
-import { TASKS_PER_MESSAGE } from '../../protocol/index.ts'
+import { TASKS_PER_MESSAGE, type TaskDone } from '../../protocol/index.ts'
 import type { FloodSpec } from './scenario.ts'
 import type { SimClient } from './sim-client.ts'
 
@@ -21,8 +21,12 @@ export class SimFlood {
   #cursor = 0
   #boot = ''
   #isWaiting = false
-  /** Outcomes that it was told. */
+  /** Outcomes that it was told: how many, of those that ran again, that did not succeed. */
   done = 0
+  ranAgain = 0
+  failed = 0
+  /** When the last of them was told, by the world's time. */
+  lastMs = 0
 
   constructor(client: SimClient, spec: FloodSpec) {
     this.#client = client
@@ -46,6 +50,19 @@ export class SimFlood {
 
   get #batch(): string {
     return `${this.#client.spec.name}-flood`
+  }
+
+  get #isAllIn(): boolean {
+    return this.#acknowledged === this.#spec.tasks
+  }
+
+  #count(told: readonly TaskDone[]): void {
+    for (const { attempt, state } of told) {
+      if (attempt > 1) this.ranAgain += 1
+      if (state !== 'completed') this.failed += 1
+    }
+    this.done += told.length
+    if (told.length > 0) this.lastMs = this.#client.life.schedule.nowMs
   }
 
   #submit(key: string, size: number): void {
@@ -84,14 +101,20 @@ export class SimFlood {
       { batch: this.#batch, after: this.#cursor, wait_ms: WAIT_MS },
       WAIT_MS + GRACE_MS,
       (answer) => {
-        if (answer.kind !== 'TasksDone') return again()
+        if (answer.kind !== 'TasksDone') {
+          // Not found: all of it closed in an earlier life of its manager.
+          const isOver = answer.kind === 'NotFound' && this.#isAllIn
+          if (isOver) this.#client.done()
+          else again()
+          return
+        }
         const { done, cursor, open } = answer.body
         this.#cursor = cursor
-        this.done += done.length
+        this.#count(done)
         this.goOn()
         const isOver = done.length === 0 && open === 0
         if (!isOver) this.#wait()
-        else if (this.#acknowledged < this.#spec.tasks) again()
+        else if (!this.#isAllIn) again()
         else this.#client.done()
       },
       again,

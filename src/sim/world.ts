@@ -3,7 +3,7 @@
 // simulated here. It is synchronous: `run` lets things happen in the order of the world's
 // time, and the same scenario always gives the same history.
 
-import type { Introduction, LedgerId, NodeType } from '../../protocol/index.ts'
+import type { Introduction, LedgerId, NodeType, TaskId } from '../../protocol/index.ts'
 import type { Log } from '../ports.ts'
 import type { Change } from '../records.ts'
 import { createManager, type Manager } from '../roles/manager.ts'
@@ -29,6 +29,14 @@ import { type ClientEvents, SimClient } from './sim-client.ts'
 import { type Machine, type Network, SimMesh } from './sim-mesh.ts'
 import { ObjectTalk, type TalkOptions, WireTalk } from './talk.ts'
 
+/** Somebody who wants to know how tasks get on after a fault. */
+export interface Watch {
+  /** A program started. */
+  started(taskId: TaskId): void
+  /** A manager has these on record. */
+  durable(ledgerId: LedgerId, changes: readonly Change[]): void
+}
+
 export interface WorldOptions {
   /** Gets the history; without it none is made, which is faster. */
   readonly historian?: Historian
@@ -36,6 +44,8 @@ export interface WorldOptions {
   readonly stopwatch?: () => number
   /** What the roles log; default: nothing. */
   readonly log?: (node: string) => Log
+  /** Hears what recovery is measured by, without a whole history. */
+  readonly watch?: Watch
   /** Hears what no schedule may bring about. */
   readonly violation?: (what: string) => void
 }
@@ -160,7 +170,9 @@ export class ManagerNode extends Node {
     const disk = new Disk(world.random(`disk of ${spec.name}`), spec.disk)
     this.store = new LedgerStore(disk, {
       id: spec.ledgerId,
-      keepsLog: world.scenario.faults.some(({ what }) => what === 'crash'),
+      keepsLog: world.scenario.faults.some(
+        (fault) => fault.what === 'crash' && fault.node === spec.name,
+      ),
       told: (life, changes) => this.#told(life, changes),
     })
   }
@@ -197,6 +209,7 @@ export class ManagerNode extends Node {
   #told(life: Life, changes: readonly Change[]): void {
     const { tell, schedule } = this.world
     this.world.changes += changes.length
+    this.world.options.watch?.durable(this.store.id, changes)
     if (tell === undefined) return
     const { nowMs: atMs } = schedule
     const { node, bootId: boot } = life
@@ -427,6 +440,7 @@ export class World {
   readonly programEvents: ProgramEvents = {
     started: (run) => {
       this.starts += 1
+      this.options.watch?.started(run.taskId)
       if (this.tell === undefined) return
       const { number, taskId, attempt, life } = run
       const { nowMs: atMs } = this.schedule
