@@ -41,6 +41,7 @@ const table: Readonly<Record<string, readonly string[]>> = {
     '../client/x.ts',
     '../identity/x.ts',
     '../node.ts',
+    '../sim/x.ts',
   ],
 }
 

@@ -28,7 +28,7 @@ export const logScale = (values: readonly number[]): Scale => {
 
 /** From 0 to the first round value above, in four to ten steps. */
 export const linearScale = (values: readonly number[]): Scale => {
-  const most = Math.max(...values, Number.MIN_VALUE)
+  const most = Math.max(...values) || 1
   const step = roundUp(most / 10)
   const count = Math.ceil(most / step / ROUNDING)
   const to = step * count

@@ -2,6 +2,7 @@
 
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { TaskState } from '../../protocol/index.ts'
+import { FAULTS, type FaultName } from '../sim/load-faults.ts'
 import { type Io, UsageError } from './io.ts'
 import {
   parseAddress,
@@ -35,6 +36,8 @@ export const addVerbs = (program: Command, io: Io, done: Done): void => {
   addShow(program, io, done)
   addLogs(program, io, done)
   addExplain(program, io, done)
+  program.commandsGroup('Planning:')
+  addSimulate(program, io, done)
 }
 
 /** Lets a parser's UsageError appear with the flag's name. */
@@ -380,3 +383,61 @@ const addExplain = (program: Command, io: Io, done: Done): void => {
     done(await explain(io, id, options))
   })
 }
+
+const SIMULATE_EXAMPLES = `manyhands simulate --workers 40 --tasks 100000 --task-ms 30000
+manyhands simulate --workers 1000 --tasks 1000000 --faults crash,partition
+manyhands simulate --workers 1000 --tasks 1000000 --sweep --svg mesh.svg`
+
+const addSimulate = (program: Command, io: Io, done: Done): void => {
+  const faults = Object.entries(FAULTS).map(
+    ([name, what]) => `  ${name.padEnd(10)} ${what}`,
+  )
+  jsonFlag(
+    verb(program, 'simulate', {
+      about: 'what a mesh of a size would do with so many tasks, before it is bought',
+      examples: SIMULATE_EXAMPLES,
+      notes: `The managers and workers are the real ones; network, clocks, disks and programs are simulated.
+The same seed gives the same run; what a task costs the manager is measured on this machine.
+
+Faults, each for one worker in a hundred, at even distances:
+${faults.join('\n')}`,
+    })
+      .option('--workers <n>', 'machines that run tasks', parsed(parseCount(1)), 10)
+      .option(
+        '--tasks <n>',
+        'handed in as fast as they are taken',
+        parsed(parseCount(1)),
+        10_000,
+      )
+      .option('--task-ms <n>', 'how long one runs; 0: noop', parsed(parseCount(0)), 1_000)
+      .option(
+        '--cores <n>',
+        'tasks that a worker runs at a time',
+        parsed(parseCount(1)),
+        4,
+      )
+      .option(
+        '--managers <n>',
+        'each with its share of workers and tasks',
+        parsed(parseCount(1)),
+        1,
+      )
+      .option(
+        '--faults <names>',
+        'what strikes it: names with commas between',
+        parsed(parseFaults),
+        [],
+      )
+      .option('--seed <n>', 'another number, another run', parsed(parseCount(0)), 1)
+      .option('--sweep', 'smaller sizes too, up to these')
+      .option('--svg <file>', 'draws the sweep'),
+  ).action(async (options) => {
+    const { simulate } = await import('./simulate.ts')
+    done(await simulate(io, options))
+  })
+}
+
+const FAULT_NAMES = Object.keys(FAULTS) as readonly FaultName[] // of a constant
+
+const parseFaults = (text: string): readonly FaultName[] =>
+  text.split(',').map(parseWord(FAULT_NAMES))
