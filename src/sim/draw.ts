@@ -21,16 +21,19 @@ const HOUR_MS = 3_600_000
 /** The scenario of a seed; the same for ever, while this generator stays as it is. */
 export const drawScenario = (seed: number): Scenario => {
   const random = new SimRandom(seed, 'scenario')
+  // A close mesh: one manager, few workers, long tasks with time limits, and a connection
+  // that keeps breaking. There adoption, overruns and late aborts happen, elsewhere hardly.
+  const isClose = random.chance(0.3)
   // Short ones for what happens around a start and an end, long ones for what happens between.
-  const longestMs = random.pick([200, 4_000, 10_000])
+  const longestMs = isClose ? 10_000 : random.pick([200, 4_000, 10_000])
   const programs = Array.from({ length: random.int(3, 8) }, () =>
-    drawProgram(random, longestMs),
+    drawProgram(random, longestMs, isClose),
   )
-  const managers = drawManagers(random)
-  const workers = drawWorkers(random, managers)
+  const managers = drawManagers(random, isClose)
+  const workers = drawWorkers(random, managers, isClose)
   const healMs = random.spread(2_000, 15_000)
-  const clients = drawClients(random, { managers, programs, healMs })
-  const nodes = { managers, workers, clients, healMs }
+  const clients = drawClients(random, { managers, programs, healMs, isClose })
+  const nodes = { managers, workers, clients, healMs, isClose }
   return {
     seed,
     delays: {
@@ -65,7 +68,7 @@ const drawDisk = (random: SimRandom) =>
     { leastMs: 1, spreadMs: 40 },
   ])
 
-const drawProgram = (random: SimRandom, longestMs: number): Program => {
+const drawProgram = (random: SimRandom, longestMs: number, isClose: boolean): Program => {
   const program: Program = {
     runMs: random.spread(longestMs / 100, longestMs),
     spreadMs: random.pick([0, 10, 500]),
@@ -89,12 +92,13 @@ const drawProgram = (random: SimRandom, longestMs: number): Program => {
   const output = random.chance(0.5)
     ? { bytes: random.spread(1, 2_000), parts: random.int(1, 5) }
     : {}
-  return { ...program, ...end, ...output }
+  const isStubborn = isClose && random.chance(0.4)
+  return { ...program, ...end, ...output, ...(isStubborn ? { ignoresTerm: true } : {}) }
 }
 
-const drawManagers = (random: SimRandom): readonly ManagerSpec[] =>
-  Array.from({ length: random.pick([1, 1, 1, 2, 2, 3]) }, (_, index) => {
-    const pingMs = random.pick([300, 1_000, 2_000])
+const drawManagers = (random: SimRandom, isClose: boolean): readonly ManagerSpec[] =>
+  Array.from({ length: isClose ? 1 : random.pick([1, 1, 1, 2, 2, 3]) }, (_, index) => {
+    const pingMs = isClose ? 500 : random.pick([300, 1_000, 2_000])
     return {
       name: `m${index + 1}`,
       nodeId: random.hex(16),
@@ -105,8 +109,8 @@ const drawManagers = (random: SimRandom): readonly ManagerSpec[] =>
         pingMs,
         workerLeaseMs: 3 * pingMs,
         managerLeaseMs: 4 * pingMs,
-        askMs: random.pick([100, 1_000, 10_000]),
-        deadlineSlackMs: random.pick([50, 500]),
+        askMs: isClose ? 100 : random.pick([100, 1_000, 10_000]),
+        deadlineSlackMs: isClose ? 50 : random.pick([50, 500]),
         killGraceMs: 200,
         retryFirstMs: random.pick([50, 500]),
         retryMaxMs: 5_000,
@@ -122,29 +126,34 @@ const drawManagers = (random: SimRandom): readonly ManagerSpec[] =>
 const drawWorkers = (
   random: SimRandom,
   managers: readonly ManagerSpec[],
+  isClose: boolean,
 ): readonly WorkerSpec[] =>
-  Array.from({ length: managers.length + random.pick([0, 0, 1, 2, 3]) }, (_, index) => {
-    const own = managers[index]
-    return {
-      name: `w${index + 1}`,
-      nodeId: random.hex(16),
-      clock: drawClock(random),
-      disk: drawDisk(random),
-      cores: random.int(1, 3),
-      ...(own === undefined ? {} : { managers: [own.name] }),
-      outputCapBytes: random.pick([100, 1_000, 100_000]),
-      killGraceMs: 200,
-    }
-  })
+  Array.from(
+    { length: managers.length + random.pick(isClose ? [0, 0, 1] : [0, 0, 1, 2, 3]) },
+    (_, index) => {
+      const own = managers[index]
+      return {
+        name: `w${index + 1}`,
+        nodeId: random.hex(16),
+        clock: drawClock(random),
+        disk: drawDisk(random),
+        cores: random.int(1, 3),
+        ...(own === undefined ? {} : { managers: [own.name] }),
+        outputCapBytes: random.pick([100, 1_000, 100_000]),
+        killGraceMs: 200,
+      }
+    },
+  )
 
 interface Around {
   readonly managers: readonly ManagerSpec[]
   readonly programs: readonly Program[]
   readonly healMs: number
+  readonly isClose: boolean
 }
 
 const drawClients = (random: SimRandom, around: Around): readonly ClientSpec[] => {
-  const timed = random.pick([0, 0.2, 0.8])
+  const timed = around.isClose ? 0.7 : random.pick([0, 0.2, 0.8])
   return around.managers.map(({ name: manager }, index) => ({
     name: `c${index + 1}`,
     nodeId: random.hex(16),
@@ -201,6 +210,7 @@ interface Nodes {
   readonly workers: readonly WorkerSpec[]
   readonly clients: readonly ClientSpec[]
   readonly healMs: number
+  readonly isClose: boolean
 }
 
 const KINDS: readonly Fault['what'][] = [
@@ -217,14 +227,24 @@ const KINDS: readonly Fault['what'][] = [
   'stray',
 ]
 
+/** What befalls a close mesh. */
+const BREAKS: readonly Fault['what'][] = [
+  'partition',
+  'partition',
+  'freeze',
+  'cut',
+  'half-open',
+  'crash',
+]
+
 const drawFaults = (random: SimRandom, nodes: Nodes): readonly Fault[] => {
   // Each seed has its own mix: some kinds often, some not at all.
   const mix = KINDS.flatMap((what) =>
     Array.from({ length: random.pick([0, 0, 1, 1, 3]) }, () => what),
   )
-  const kinds = mix.length === 0 ? KINDS : mix
+  const kinds = nodes.isClose ? BREAKS : mix.length === 0 ? KINDS : mix
   const count = random.int(4, 22)
-  const longestMs = random.pick([500, 3_000, 8_000])
+  const longestMs = nodes.isClose ? 4_000 : random.pick([500, 3_000, 8_000])
   const faults = Array.from({ length: count }, () =>
     drawFault(random, nodes, random.pick(kinds), longestMs),
   )
@@ -277,8 +297,9 @@ const drawFault = (
 }
 
 /** A manager and a worker, one node alone, or any division of them all. */
-const drawSides = (random: SimRandom, { managers, workers, clients }: Nodes) => {
-  if (random.chance(0.4)) {
+const drawSides = (random: SimRandom, nodes: Nodes) => {
+  const { managers, workers, clients, isClose } = nodes
+  if (random.chance(isClose ? 0.9 : 0.4)) {
     const pair = [random.pick(managers).name, random.pick(workers).name]
     const [from = '', to = ''] = random.chance(0.5) ? pair : pair.reverse()
     return { from: [from], to: [to] }
