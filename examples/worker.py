@@ -2367,6 +2367,9 @@ class Node:
             peer.end(ONESELF if is_me else COPIED, "this is the node itself")
         elif current is None:
             self.admit(peer)
+        elif is_same_boot(current, peer) and current.party.role != peer.party.role:
+            peer.end(FALSE_CLAIM, "another role than before in the same boot")
+            current.end(FALSE_CLAIM, "another role in the same boot")
         else:
             is_crossing = current.socket.dialled != peer.socket.dialled
             is_crossing = is_crossing and abs(current.opened_ms - peer.opened_ms) < CROSSING_MS
