@@ -12,20 +12,25 @@ export const specOf = (
   config: WorkerConfig,
 ): RunSpec => {
   const stdin = task.stdin_live === true ? 'live' : task.stdin
-  return {
+  const { env } = task
+  const ours = {
+    MANYHANDS_TASK_ID: task.task_id,
+    MANYHANDS_HOST_NAME: config.hostName,
+    MANYHANDS_ATTEMPT: String(task.attempt),
+    MANYHANDS_CORES: String(task.requires?.cores ?? 1),
+  }
+  const environment =
+    env === undefined
+      ? { ...config.environment, ...ours }
+      : { ...config.environment, ...env, ...ours }
+  const spec = {
     program: job.program,
-    arguments: [...job.leading, ...task.arguments],
+    arguments:
+      job.leading.length > 0 ? [...job.leading, ...task.arguments] : task.arguments,
     directory: task.dir ?? config.directory,
-    environment: {
-      ...config.environment,
-      ...task.env,
-      MANYHANDS_TASK_ID: task.task_id,
-      MANYHANDS_HOST_NAME: config.hostName,
-      MANYHANDS_ATTEMPT: String(task.attempt),
-      MANYHANDS_CORES: String(task.requires?.cores ?? 1),
-    },
-    ...(stdin === undefined ? {} : { stdin }),
+    environment,
     output: task.output ?? 'capture',
     outputCapBytes: config.outputCapBytes,
   }
+  return stdin === undefined ? spec : { ...spec, stdin }
 }

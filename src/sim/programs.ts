@@ -247,7 +247,8 @@ export class SimRun implements Run {
     const stdout = this.#kept()
     this.life.hear(() => {
       this.#tellReaders()
-      this.#events.ended({ ...end, runMs, stdout, stderr: NO_OUTPUT, lostTail: false })
+      const how = { runMs, stdout, stderr: NO_OUTPUT, lostTail: false }
+      this.#events.ended(Object.assign(how, end))
     })
   }
 
