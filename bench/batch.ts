@@ -3,10 +3,11 @@
 
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { comparison } from './support/figures.ts'
 import { binary, commandMs, startMesh } from './support/mesh.ts'
 import { hasPeer } from './support/peers.ts'
 import { report } from './support/report.ts'
-import { interleave, median, ratio } from './support/rounds.ts'
+import { interleave } from './support/rounds.ts'
 import { gnuParallelRate, spawnLoopRate } from './yardsticks/processes.ts'
 
 const TASKS = 2_000
@@ -22,23 +23,13 @@ try {
     return TASKS / ((await commandMs(process.execPath, [binary, ...args])) / 1000)
   }
   const loops = await interleave(ROUNDS, batch, () => spawnLoopRate(TASKS, PARALLEL))
-  report({
-    what: `${TASKS} x true, by a bare spawn loop`,
-    value: ratio(loops),
-    unit: 'x',
-    goal: ['>=', 1],
-    note: `${median(loops.map((pair) => pair.subject)).toFixed(0)}/s by ${median(loops.map((pair) => pair.yardstick)).toFixed(0)}/s`,
-  })
-  const what = `${TASKS} x true, by GNU parallel`
+  const what = `${TASKS} x true`
+  const bare = { what, yardstick: 'a bare spawn loop', unit: '/s' }
+  report(comparison({ ...bare, goal: ['>=', 1] }, loops))
   if (hasPeer('parallel', what)) {
     const parallels = await interleave(3, batch, () => gnuParallelRate(TASKS, PARALLEL))
-    report({
-      what,
-      value: ratio(parallels),
-      unit: 'x',
-      goal: ['>=', 5],
-      note: `${median(parallels.map((pair) => pair.yardstick)).toFixed(0)}/s for parallel`,
-    })
+    const gnu = { what, yardstick: 'GNU parallel', unit: '/s' }
+    report(comparison({ ...gnu, goal: ['>=', 5] }, parallels))
   }
 } finally {
   await mesh.close()

@@ -1,8 +1,9 @@
 // What the command line costs as a whole process, beside `node -e 0` in the same run.
 
+import { comparison } from './support/figures.ts'
 import { binary, commandMs, startMesh } from './support/mesh.ts'
 import { report } from './support/report.ts'
-import { interleave, median, ratio } from './support/rounds.ts'
+import { interleave } from './support/rounds.ts'
 
 const ROUNDS = 25
 
@@ -19,15 +20,8 @@ try {
       () => commandMs(process.execPath, [binary, ...args]),
       bare,
     )
-    const ms = median(pairs.map((pair) => pair.subject))
-    const bareMs = median(pairs.map((pair) => pair.yardstick))
-    report({
-      what: `${what}, by node -e 0`,
-      value: ratio(pairs),
-      unit: 'x',
-      goal: ['<=', goal],
-      note: `${ms.toFixed(0)} ms by ${bareMs.toFixed(0)} ms`,
-    })
+    const beside = { what: `${what}, whole process`, yardstick: 'node -e 0', unit: 'ms' }
+    report(comparison({ ...beside, goal: ['<=', goal] }, pairs))
   }
 } finally {
   await mesh.close()

@@ -11,8 +11,9 @@ import { systemClock, systemRandom } from '../src/clock.ts'
 import { makeLog } from '../src/log.ts'
 import { type Connection, dialMesh } from '../src/mesh/dial.ts'
 import { NodeMesh } from '../src/mesh/mesh.ts'
+import { comparison } from './support/figures.ts'
 import { report } from './support/report.ts'
-import { interleave, median } from './support/rounds.ts'
+import { interleave } from './support/rounds.ts'
 import { rawEchoRate } from './yardsticks/echo.ts'
 
 const COUNT = 50_000
@@ -111,13 +112,9 @@ const measureRate = async (url: string): Promise<void> => {
     () => rawEchoRate(COUNT, IN_FLIGHT, ECHO_BYTES),
   )
   await connection.close()
-  report({
-    what: `typed ask and answer, ${IN_FLIGHT} in flight, to raw ws echo`,
-    value: median(pairs.map(({ subject, yardstick }) => subject / yardstick)),
-    unit: 'times',
-    goal: ['>=', 0.35],
-    note: `${median(pairs.map(({ subject }) => subject)).toFixed(0)}/s`,
-  })
+  const what = `typed ask and answer, ${IN_FLIGHT} in flight`
+  const beside = { what, yardstick: 'raw ws echo', unit: '/s' }
+  report(comparison({ ...beside, goal: ['>=', 0.35] }, pairs))
 }
 
 const measureIdle = async (server: ChildProcess, url: string): Promise<void> => {

@@ -2,10 +2,11 @@
 // and ends; and `noop:`, beside gearmand with one worker that returns at once.
 
 import { connect, type TaskRequest } from '../src/index.ts'
+import { comparison } from './support/figures.ts'
 import { startMesh } from './support/mesh.ts'
 import { hasPeer } from './support/peers.ts'
 import { report } from './support/report.ts'
-import { interleave, median, quantile, ratio } from './support/rounds.ts'
+import { interleave, median, quantile } from './support/rounds.ts'
 import { gearmandRate } from './yardsticks/gearmand.ts'
 
 const NOOPS = 2_000
@@ -42,16 +43,11 @@ try {
     await times(noop, NOOPS)
     return NOOPS / ((performance.now() - start) / 1000)
   }
-  const what = 'submit to result, noop, by gearmand jobs one at a time'
+  const what = 'submit to result, noop, one at a time'
   if (hasPeer('gearmand', what)) {
     const pairs = await interleave(ROUNDS, noops, () => gearmandRate(NOOPS))
-    report({
-      what,
-      value: ratio(pairs),
-      unit: 'x',
-      goal: ['>=', 1],
-      note: `${median(pairs.map((pair) => pair.subject)).toFixed(0)}/s by ${median(pairs.map((pair) => pair.yardstick)).toFixed(0)}/s`,
-    })
+    const beside = { what, yardstick: 'gearmand', unit: '/s' }
+    report(comparison({ ...beside, goal: ['>=', 1] }, pairs))
   }
 } finally {
   await client.close()

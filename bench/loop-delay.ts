@@ -72,7 +72,13 @@ try {
       value: median(pairs.map(({ subject }) => subject)),
       unit: 'ms',
       goal: ['<=', 5],
-      note: `idle beside a bare spawn loop ${median(pairs.map(({ yardstick }) => yardstick)).toFixed(1)} ms`,
+      yardstick: {
+        name: 'an idle loop beside a bare spawn loop',
+        ours: median(pairs.map(({ subject }) => subject)),
+        theirs: median(pairs.map(({ yardstick }) => yardstick)),
+        unit: 'ms',
+        rounds: pairs.length,
+      },
     })
   }
   await measure("a worker's loop delay p99 in a batch")

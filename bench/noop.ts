@@ -3,10 +3,11 @@
 // consumers that reserve and delete one job at a time.
 
 import { connect } from '../src/index.ts'
+import { comparison } from './support/figures.ts'
 import { startMesh } from './support/mesh.ts'
 import { hasPeer } from './support/peers.ts'
 import { report } from './support/report.ts'
-import { interleave, median, ratio } from './support/rounds.ts'
+import { interleave, median } from './support/rounds.ts'
 import { beanstalkdRate } from './yardsticks/beanstalkd.ts'
 
 const TASKS = 50_000
@@ -24,22 +25,15 @@ try {
     if (completed !== TASKS) throw new Error(`only ${completed} of ${TASKS} completed`)
     return TASKS / ((performance.now() - start) / 1000)
   }
-  const what = 'noop tasks, by beanstalkd jobs'
+  const what = 'noop tasks'
   const hasBeanstalkd = hasPeer('beanstalkd', what)
   const pairs = await interleave(ROUNDS, noops, () =>
     hasBeanstalkd ? beanstalkdRate(TASKS) : Promise.resolve(Number.NaN),
   )
   const rate = median(pairs.map((pair) => pair.subject))
-  const yardstick = median(pairs.map((pair) => pair.yardstick))
-  if (hasBeanstalkd)
-    report({
-      what,
-      value: ratio(pairs),
-      unit: 'x',
-      goal: ['>=', 1],
-      note: `${rate.toFixed(0)}/s by ${yardstick.toFixed(0)}/s`,
-    })
-  report({ what: 'noop tasks', value: rate, unit: '/s', goal: ['>=', 10_000] })
+  const beside = { what, yardstick: 'beanstalkd', unit: '/s' }
+  if (hasBeanstalkd) report(comparison({ ...beside, goal: ['>=', 1] }, pairs))
+  report({ what: 'noop tasks a second', value: rate, unit: '/s', goal: ['>=', 10_000] })
 } finally {
   await client.close()
   await mesh.close()

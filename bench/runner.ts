@@ -12,6 +12,9 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { fileURLToPath } from 'node:url'
 import type { Run, Runner, RunSpec } from '../src/ports.ts'
 import { createRunner } from '../src/runner/runner.ts'
+import { comparison } from './support/figures.ts'
+import { report } from './support/report.ts'
+import { interleave, median, quantile } from './support/rounds.ts'
 
 const [starts = 2000, parallel = 2, rounds = 3] = process.argv
   .slice(2)
@@ -80,39 +83,41 @@ const bareProcess = (): { run(): Promise<number>; child: ChildProcess } => {
   return { run, child }
 }
 
-const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN
-
-const round = (value: number, digits = 2): string => value.toFixed(digits)
-
 const compare = async (runner: Runner, what: string): Promise<void> => {
   const bare = bareProcess()
-  const rates: [number, number][] = []
   const delay = monitorEventLoopDelay({ resolution: 1 })
   // What the machine alone does to an idle event loop while the bare loop runs.
   const idle = monitorEventLoopDelay({ resolution: 1 })
-  let cpu = 0
-  for (let i = 0; i < rounds; i += 1) {
-    idle.enable()
-    const bareRate = await bare.run()
-    idle.disable()
+  const cpuMs: number[] = []
+  const ours = async (): Promise<number> => {
     const from = process.cpuUsage()
     delay.enable()
-    const ours = await rate(starts, parallel, throughRunner(runner))
+    const perSecond = await rate(starts, parallel, throughRunner(runner))
     delay.disable()
-    const used = process.cpuUsage(from)
-    cpu += (used.user + used.system) / 1000
-    rates.push([ours, bareRate])
+    const { user, system } = process.cpuUsage(from)
+    cpuMs.push((user + system) / 1000 / starts)
+    return perSecond
   }
+  const theirs = async (): Promise<number> => {
+    idle.enable()
+    const perSecond = await bare.run()
+    idle.disable()
+    return perSecond
+  }
+  const pairs = await interleave(rounds, ours, theirs)
   bare.child.kill()
-  const ratio = median(rates.map(([ours, theirs]) => ours / theirs))
-  console.log(
-    `${what}: ${round(median(rates.map(([ours]) => ours)), 0)}/s, bare spawn ` +
-      `${round(median(rates.map(([, theirs]) => theirs)), 0)}/s, ratio ${round(ratio)}; ` +
-      `node ${round(cpu / starts / rounds, 3)} CPU ms a start, ` +
-      `loop delay p99 ${round(delay.percentile(99) / 1e6)} ms ` +
-      `(idle beside the bare loop ${round(idle.percentile(99) / 1e6)} ms)`,
-  )
+  report(comparison({ what, yardstick: 'a bare spawn loop', unit: '/s' }, pairs))
+  report({
+    what: `${what}: processor time of the node a start`,
+    value: median(cpuMs),
+    unit: 'ms',
+  })
+  report({
+    what: `${what}: loop delay p99`,
+    value: delay.percentile(99) / 1e6,
+    unit: 'ms',
+    note: `idle beside the bare loop ${(idle.percentile(99) / 1e6).toFixed(2)} ms`,
+  })
 }
 
 const firstByte = async (runner: Runner, count: number): Promise<void> => {
@@ -140,11 +145,12 @@ const firstByte = async (runner: Runner, count: number): Promise<void> => {
         lateMs.push(at - Number(Buffer.from(data).toString()) * 1000)
       })
     })
-  const sorted = lateMs.toSorted((a, b) => a - b)
-  const p99 = sorted[Math.floor(sorted.length * 0.99)] ?? Number.NaN
-  console.log(
-    `first output byte after it was written: median ${round(median(lateMs))} ms, p99 ${round(p99)} ms`,
-  )
+  report({
+    what: 'first output byte after it was written, p99',
+    value: quantile(lateMs, 0.99),
+    unit: 'ms',
+    note: `median ${median(lateMs).toFixed(2)} ms`,
+  })
 }
 
 /** 1 GiB through a reader that stops now and then. */
@@ -203,11 +209,17 @@ const stream = async (runner: Runner): Promise<void> => {
   })
   if (stated !== hash.digest('hex')) throw new Error('digests differ')
   const seconds = (performance.now() - startedAt - pausedMs) / 1000
-  console.log(
-    `1 GiB through a reader that pauses: ${round(1024 / seconds, 0)} MiB/s besides the pauses, ` +
-      `digest equal, memory +${round((rssMost - rssBefore) / 1024 ** 2, 0)} MiB, ` +
-      `program blocked in ${blocked} of ${pauses} pauses`,
-  )
+  report({
+    what: '1 GiB through a reader that pauses, digest equal',
+    value: 1024 / seconds,
+    unit: 'MiB/s',
+    note: `besides the pauses; program blocked in ${blocked} of ${pauses} of them`,
+  })
+  report({
+    what: 'resident memory above that before, meanwhile',
+    value: (rssMost - rssBefore) / 1024 ** 2,
+    unit: 'MiB',
+  })
 }
 
 const main = async (): Promise<void> => {

@@ -1,20 +1,21 @@
 // Peers: the foreign programs that benchmarks are measured against. One that is not
-// installed is no failure: its figure is skipped, and says so.
+// installed is no failure: its figure is named as missing.
 
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
+import { reportMissing } from './report.ts'
 
 const { PATH = '' } = process.env
 /** Where peers are looked for: Debian puts servers where users do not look. */
 export const peerPath = `${PATH}${delimiter}/usr/sbin`
 
-/** Is the program installed? If not, a line says what is skipped. */
+const REMEDY = 'scripts/install-bench-peers.sh'
+
+/** Is the program installed? If not, the figure `what` is reported as missing. */
 export const hasPeer = (program: string, what: string): boolean => {
   if (peerPath.split(delimiter).some((folder) => isExecutable(join(folder, program))))
     return true
-  console.log(
-    `${what.padEnd(58)}        skipped  ${program} is not installed: scripts/install-bench-peers.sh`,
-  )
+  reportMissing({ what, yardstick: program, remedy: REMEDY })
   return false
 }
 

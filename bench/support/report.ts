@@ -1,31 +1,29 @@
-// Report: one line per figure: what, what came out, the goal, and whether it was met.
+// Report: tells a figure as soon as it is known, as one line, and to the run of all
+// benchmarks (index.ts) if there is one: it names a file in MANYHANDS_BENCH_RECORDS.
 
-export interface Figure {
-  readonly what: string
-  readonly value: number
-  readonly unit: string
-  /** `>=` or `<=` and a number; left out where there is only something to tell. */
-  readonly goal?: readonly ['>=' | '<=', number]
-  /** Absolute numbers and conditions beside it. */
-  readonly note?: string
+import { appendFileSync } from 'node:fs'
+import { cellsOf, type Figure, type Missing, missingCells } from './figures.ts'
+
+const WHAT_WIDTH = 58
+const VALUE_WIDTH = 12
+
+const record = (line: object): void => {
+  const { MANYHANDS_BENCH_RECORDS: file } = process.env
+  if (file !== undefined) appendFileSync(file, `${JSON.stringify(line)}\n`)
 }
 
-const rounded = (value: number): string =>
-  Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(value >= 10 ? 1 : 2)
-
-/** Was the goal met? A figure without a goal is. */
-export const isMet = (figure: Figure): boolean => {
-  if (figure.goal === undefined) return true
-  const [sign, bound] = figure.goal
-  return sign === '>=' ? figure.value >= bound : figure.value <= bound
+const print = ([what = '', value = '', ...rest]: readonly string[]): void => {
+  const told = rest.filter((cell) => cell !== '').join('  ')
+  console.log(`${what.padEnd(WHAT_WIDTH)} ${value.padStart(VALUE_WIDTH)}  ${told}`)
 }
 
-/** Prints a figure as one line. */
 export const report = (figure: Figure): void => {
-  const goal = figure.goal === undefined ? '' : `goal ${figure.goal[0]} ${figure.goal[1]}`
-  const verdict = figure.goal === undefined ? '' : isMet(figure) ? 'met' : 'MISSED'
-  const note = figure.note === undefined ? '' : `  (${figure.note})`
-  console.log(
-    `${figure.what.padEnd(58)} ${`${rounded(figure.value)} ${figure.unit}`.padStart(14)}  ${goal.padEnd(14)} ${verdict}${note}`,
-  )
+  print(cellsOf(figure))
+  record({ figure })
+}
+
+/** A figure that is skipped, and why: visible, and no failure. */
+export const reportMissing = (missing: Missing): void => {
+  print(missingCells(missing))
+  record({ missing })
 }
