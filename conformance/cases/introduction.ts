@@ -37,10 +37,10 @@ export const introductionCases: readonly Case[] = [
     role: 'any',
     rule: 'Both must be over in 5 s.',
     run: async (stage) => {
+      const begun = performance.now()
       const peer = await stage.enter()
       peer.handlers.delete('NodeTypeRequest')
       await peer.ask('NodeTypeRequest', peer.self)
-      const begun = performance.now()
       const code = await peer.closeCode(5000 + stage.patienceMs)
       const ms = Math.round(performance.now() - begun)
       equal(code, 4401, 'the close code')

@@ -160,8 +160,8 @@ export const upgradeCases: readonly Case[] = [
     role: 'any',
     rule: 'Both requests go over one TCP connection, within 5 s',
     run: async ({ target, patienceMs }) => {
-      const { socket } = await meet(target, 'client', NODE())
       const begun = performance.now()
+      const { socket } = await meet(target, 'client', NODE())
       await new Promise((resolve, reject) => {
         const timer = setTimeout(
           () => reject(new Error('it holds a connection that proved nothing')),
