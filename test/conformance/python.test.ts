@@ -3,10 +3,10 @@
 
 import { join } from 'node:path'
 import t from 'tap'
-import { run } from '../../conformance/run.ts'
 import { parseAddress, readMesh } from '../../conformance/target.ts'
 import { begin } from '../end-to-end/support.ts'
 import { noPython, WORKER } from '../support/python.ts'
+import { verdicts } from './support.ts'
 
 t.setTimeout(180_000)
 
@@ -15,7 +15,7 @@ t.test('the worker in Python keeps every rule', { skip: noPython }, async (t) =>
   const args = ['--state', state, '--name', 'kit', '--cores', '2']
   const [, url = ''] = await begin(t, 'python3', WORKER, ...args).said(/on (ws:\S+)/)
   const target = { ...parseAddress(url), ...readMesh(state) }
-  const results = await run({ target, role: 'worker', patienceMs: 15_000 })
+  const results = await verdicts({ target, role: 'worker', patienceMs: 15_000 })
   for (const { name, verdict, reason } of results)
     t.equal(verdict, 'pass', `${name}: ${reason ?? 'holds'}`)
   t.ok(results.length > 80, `${results.length} cases`)
