@@ -423,12 +423,11 @@ t.test(
     runner.run().end()
     network.run()
     manager.accepts = false
-    network.connect(WORKER, 'm1')
-    clock.advance(11 * LEASE_MS)
-    const other = new PlayedManager(network, 'm2', OTHER_LEDGER)
     manager.drop = [{ task_id: ID, attempt: 1 }]
+    network.connect(WORKER, 'm1')
+    const other = new PlayedManager(network, 'm2', OTHER_LEDGER)
     network.connect(WORKER, 'm2')
-    network.run()
+    clock.advance(11 * LEASE_MS)
     t.equal(worker.status.manager, other.nodeId)
     t.equal(worker.status.undelivered, 0)
     await worker.close()
