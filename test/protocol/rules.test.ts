@@ -109,3 +109,34 @@ t.test('what a handler answers after the end is counted and goes nowhere', async
   for (const respond of responds) respond()
   t.same([end.sent.length, end.counted], [0, ['discarded-answer']])
 })
+
+t.test('a side whose introduction is refused goes away', async (t) => {
+  const end = endOf(new HandClock(), {
+    introduction: {
+      own: () => ({
+        node_type: 'worker',
+        node_id: 'a'.repeat(32),
+        boot_id: 'b'.repeat(16),
+        host_name: 'w',
+        minor: 0,
+        features: [],
+        max_in_flight: 1024,
+        max_frame: 1024 * 1024,
+      }),
+      accept: () => true,
+      onIntroduced: () => undefined,
+    },
+  })
+  end.conversation.start()
+  t.equal(end.sent.length, 1)
+  end.conversation.receive(toBytes({ a: 1, k: 'Error', b: { code: 'forbidden' } }))
+  t.match(end.closes, [[4401, /forbidden/]])
+})
+
+t.test('bytes that were read outlive the frame that they came in', async (t) => {
+  const body = { data: Uint8Array.from([1, 2, 3]) }
+  const bytes = Uint8Array.from(toBytes({ a: 1, k: 'BlobData', b: body }))
+  const frame = fromBytes(Buffer.from(bytes.buffer))
+  bytes.fill(0)
+  t.match(frame, E.right({ b: { data: Uint8Array.from([1, 2, 3]) } }))
+})

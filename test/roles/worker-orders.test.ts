@@ -52,29 +52,33 @@ t.test('an abort of an earlier attempt does not wait for the later one', async (
   await worker.close()
 })
 
-t.test('an outcome that is dropped while it is recorded is not sent', async (t) => {
-  const waiting: ((isDurable: boolean) => void)[] = []
-  let isSlow = false
-  const outbox = {
-    ...memoryOutbox(),
-    sync: (done: (isDurable: boolean) => void) => {
-      if (isSlow) waiting.push(done)
-      else done(true)
-    },
-  }
-  const { manager, runner, network, worker } = managedWorld({}, { outbox })
-  manager.execute(assignment(1))
-  runner.run().started()
-  isSlow = true
-  runner.run().end()
-  const { rel } = manager
-  manager.ask('TasksAbord', { rel, tasks: [{ task_id: ID, attempt: 1 }] })
-  for (const done of waiting) done(true)
-  network.run()
-  t.same(manager.heard('TaskCompleted'), [])
-  t.equal(worker.status.undelivered, 0)
-  await worker.close()
-})
+for (const isDurable of [true, false])
+  t.test(`dropped while it is recorded, an outcome is gone: ${isDurable}`, async (t) => {
+    const waiting: ((isDurable: boolean) => void)[] = []
+    let isSlow = false
+    const kept = memoryOutbox()
+    const outbox = {
+      ...kept,
+      sync: (done: (isDurable: boolean) => void) => {
+        if (isSlow) waiting.push(done)
+        else done(true)
+      },
+    }
+    const { manager, runner, network, clock, worker } = managedWorld({}, { outbox })
+    manager.execute(assignment(1))
+    runner.run().started()
+    isSlow = true
+    runner.run().end()
+    const { rel } = manager
+    manager.ask('TasksAbord', { rel, tasks: [{ task_id: ID, attempt: 1 }] })
+    for (const done of waiting) done(isDurable)
+    network.run()
+    clock.advance(5000)
+    t.same(manager.heard('TaskCompleted'), [])
+    t.same(kept.load().outcomes, [])
+    t.equal(worker.status.undelivered, 0)
+    await worker.close()
+  })
 
 t.test('what an earlier life took binds the worker to its ledger', async (t) => {
   const outbox = memoryOutbox()
