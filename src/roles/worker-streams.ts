@@ -55,8 +55,19 @@ export class WorkerStreams {
       return
     }
     if (entry === undefined || attempt < entry.task.attempt) respond('NotFound', {})
-    else if (entry.kind === 'finished') respond('TaskOutputData', nothing(offset, true))
+    else if (entry.kind === 'finished') this.#readOver(entry, body, respond)
     else this.#readEarly(body, respond)
+  }
+
+  /** Nothing of it is kept: it wrote nothing, or its outcome brings what an earlier life kept. */
+  #readOver(
+    { outcome }: Entry & { readonly kind: 'finished' },
+    { fd, offset }: Read,
+    respond: Respond<'TaskOutputRead'>,
+  ): void {
+    const captured = fd === 1 ? outcome.result?.stdout : outcome.result?.stderr
+    if (captured === undefined) respond('TaskOutputData', nothing(offset, true))
+    else respond('NotFound', {})
   }
 
   #readLive(slot: Slot, body: Read, respond: Respond<'TaskOutputRead'>): void {
