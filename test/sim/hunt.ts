@@ -1,8 +1,6 @@
 // The hunt for seeded bugs: each is put into a copy of the compiled code, and seeds are run
 // until the checker finds it. An unfound one is a hole in the checker, or in the faults.
-//
-//   npm run test:sim                     after the seeds, all of them
-//   SIM_BUG=lease npm run test:sim       those with that word in their name, without the seeds
+// All of them are hunted by seeded.ts.
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -30,11 +28,24 @@ export interface Found {
   readonly violation: string
 }
 
-/** A bug whose edits no longer fit the code. */
-export class StaleBug extends Error {}
+/** The files that a bug changes, with what they become. */
+export const editsOf = ({ name, edits }: SeededBug): ReadonlyMap<string, string> => {
+  const files = new Map<string, string>()
+  for (const { file, find, replace } of edits) {
+    const text = files.get(file) ?? readFileSync(join(compiled, file), 'utf8')
+    const parts = text.split(find)
+    if (parts.length !== 2)
+      throw new Error(
+        `${name}: ${file} has this ${parts.length - 1} times, not once: ${find}`,
+      )
+    files.set(file, parts.join(replace))
+  }
+  return files
+}
 
 /** Makes a copy of the compiled code with the bug in it; the caller removes it. */
-export const plant = ({ name, edits }: SeededBug): string => {
+export const plant = (bug: SeededBug): string => {
+  const files = editsOf(bug)
   const copy = mkdtempSync(join(tmpdir(), 'seeded-bug-'))
   for (const part of ['protocol', 'src'])
     cpSync(join(compiled, part), join(copy, part), {
@@ -43,16 +54,7 @@ export const plant = ({ name, edits }: SeededBug): string => {
     })
   symlinkSync(join(project, 'node_modules'), join(copy, 'node_modules'))
   writeFileSync(join(copy, 'package.json'), '{"type":"module"}')
-  for (const { file, find, replace } of edits) {
-    const path = join(copy, file)
-    const parts = readFileSync(path, 'utf8').split(find)
-    if (parts.length !== 2) {
-      rmSync(copy, { recursive: true })
-      const times = parts.length - 1
-      throw new StaleBug(`${name}: ${file} has this ${times} times, not once: ${find}`)
-    }
-    writeFileSync(path, parts.join(replace))
-  }
+  for (const [file, text] of files) writeFileSync(join(copy, file), text)
   return copy
 }
 

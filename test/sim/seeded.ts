@@ -1,19 +1,23 @@
 // All seeded bugs, two at a time: which seed finds each, and by which rule.
 //
-//   npm run test:sim                     after the seeds
-//   SIM_BUG=lease npm run test:sim       those with that word in their name alone
+//   npm run test:sim                                   after the seeds
+//   npx tsc -b && node dist/test/sim/seeded.js         without them
+//   SIM_BUG=lease node dist/test/sim/seeded.js         those with that word in their name
+//
+// With SIM_SEED or SIM_SEEDS none are hunted: those ask for seeds of their own.
 
 import { hunt } from './hunt.ts'
 import { seededBugs } from './seeded-bugs.ts'
 
-const SEEDS = Number(process.env['SIM_SEEDS'] ?? 2_000)
+const SEEDS = 2_000
 const MEDIAN = 200
 const AT_ONCE = 2
 
 const print = (text: string): void => void process.stdout.write(`${text}\n`)
 
-const word = process.env['SIM_BUG'] ?? ''
-const bugs = seededBugs.filter(({ name }) => name.includes(word))
+const { SIM_BUG: word = '', SIM_SEED, SIM_SEEDS } = process.env
+const isAsked = SIM_SEED === undefined && SIM_SEEDS === undefined
+const bugs = isAsked ? seededBugs.filter(({ name }) => name.includes(word)) : []
 const left = [...bugs]
 const seedsOf: number[] = []
 
@@ -33,5 +37,6 @@ await Promise.all(Array.from({ length: AT_ONCE }, next))
 const sorted = seedsOf.sort((a, b) => a - b)
 const median = sorted[Math.floor((sorted.length - 1) / 2)] ?? 0
 const unfound = sorted.filter((seed) => seed === Number.POSITIVE_INFINITY).length
-print(`${bugs.length} seeded bugs, ${unfound} not found, median seed ${median}`)
+if (bugs.length > 0)
+  print(`${bugs.length} seeded bugs, ${unfound} not found, median seed ${median}`)
 if (unfound > 0 || median > MEDIAN) process.exitCode = 1
