@@ -27,14 +27,17 @@ export const startNode = async (
     child.kill('SIGINT') // twice: at once
     await exited
   })
-  child.stderr.resume()
+  let said = ''
+  child.stderr.on('data', (text) => {
+    said = `${said}${text}`.slice(-2000)
+  })
   for await (const line of createInterface(child.stdout)) {
     const url = /listening\s+(ws:\S+)/.exec(line)?.[1]
     if (url === undefined) continue
     child.stdout.resume()
     return { ...parseAddress(url), ...readMesh(state) }
   }
-  throw new Error('the node ended before it listened')
+  throw new Error(`the node ended before it listened: ${said}`)
 }
 
 /**

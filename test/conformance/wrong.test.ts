@@ -37,8 +37,8 @@ const workers: readonly Omit<Wrong, 'role'>[] = [
     file: 'protocol/requests.js',
     changes: [
       [
-        'k: answerKind, b: clean',
-        "k: answerKind === 'BlobData' ? 'TaskOutputData' : answerKind, b: clean",
+        'k: answerKind, b: body',
+        "k: answerKind === 'BlobData' ? 'TaskOutputData' : answerKind, b: body",
       ],
     ],
     found: ['watch: its answers are of the row'],
