@@ -2,13 +2,16 @@
 // it is. A reader may come before the start and waits for it; while the task runs its
 // worker is read; afterwards the outcome holds the bytes, or names where they are.
 
+import type { Either } from 'fp-ts/lib/Either.js'
 import {
+  type AnswerOf,
   type Captured,
   DATA_BYTES,
   type OutputData,
   type RequestOf,
   type Respond,
 } from '../../protocol/index.ts'
+import type { AskFailure } from '../failures.ts'
 import { isClosed, resultOf, type Task } from '../machines/task-record.ts'
 import type { Peer } from '../ports.ts'
 import type { Kernel } from './manager-kernel.ts'
@@ -20,6 +23,8 @@ type Input = RequestOf<'TaskInput'>
 const empty = new Uint8Array(0)
 /** Added to a relayed wait, for the way. */
 const RELAY_MS = 5_000
+/** Output that could not be read now is asked for again after this. */
+const AGAIN_MS = 1_000
 /** How long a reader waits at most while the task's worker is out of reach. */
 const AWAY_MS = 500
 
@@ -83,6 +88,8 @@ export class ManagerLogs {
       // Not started there yet, or ended and on its way here: it moves, or the time ends.
       const waitMs = Math.max(0, untilMs - deps.clock.now())
       if (isClosed(task)) return again()
+      if (isCrowded(outcome))
+        return respond('Error', { code: 'busy', retry_after_ms: AGAIN_MS })
       this.#whenMoved(task, from, waitMs, again, nothing)
     })
   }
@@ -142,7 +149,10 @@ export class ManagerLogs {
     this.#kernel.deps.mesh.ask(there.peerId, 'BlobRead', ask, 10_000, (outcome) => {
       if (outcome._tag === 'Right' && outcome.right.kind === 'BlobData')
         return respond('TaskOutputData', { ...outcome.right.body, attempt })
-      respond('NotFound', {})
+      if (outcome._tag === 'Right' && outcome.right.kind === 'NotFound')
+        return respond('NotFound', {})
+      // A slow link, or one that broke: the bytes are still where they were.
+      respond('Error', { code: 'busy', retry_after_ms: AGAIN_MS })
     })
   }
 
@@ -170,6 +180,12 @@ export class ManagerLogs {
     })
   }
 }
+
+/** Does a slow link have no room for more, for now? */
+const isCrowded = (outcome: Either<AskFailure, AnswerOf<'TaskOutputRead'>>): boolean =>
+  outcome._tag === 'Right' &&
+  outcome.right.kind === 'Error' &&
+  (outcome.right.body.code === 'busy' || outcome.right.body.code === 'deadline')
 
 /** Who followed an earlier attempt begins with the new one. */
 const startOf = (task: Task, { attempt = task.attempt, offset }: LogRead): number =>

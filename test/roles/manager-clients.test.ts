@@ -197,18 +197,30 @@ t.test(
     const worker = await world.worker('w1')
     worker.handlers.TaskOutputRead = ({ rel, attempt, offset }, respond) => {
       if (rel !== worker.rel || attempt !== 1) respond('NotMine', {})
+      else if (offset === 99) respond('Error', { code: 'deadline' })
       else respond('TaskOutputData', { offset, data: bytes('live'), eof: false, lost: 0 })
     }
     worker.handlers.BlobRead = ({ ref, offset }, respond) => {
       if (ref !== 'ref-1') respond('NotFound', {})
+      else if (offset === 99) respond('Error', { code: 'busy', retry_after_ms: 100 })
       else respond('BlobData', { offset, data: bytes('kept'), eof: true, lost: 0 })
     }
     const [task] = worker.assigned
     if (task === undefined) throw new Error('it is assigned')
     await worker.start(task)
     t.match(early.answer, { kind: 'TaskOutputData', body: { data: bytes('live') } })
+    t.match(
+      await client.ask('TaskLogRead', { ...read, offset: 99 }),
+      { kind: 'Error', body: { code: 'busy', retry_after_ms: 1_000 } },
+      'a link without room is asked again',
+    )
     await worker.complete(task, { ...done(), stdout: { ...captured, ref: 'ref-1' } })
     t.match(await client.ask('TaskLogRead', read), { body: { data: bytes('kept') } })
+    t.match(
+      await client.ask('TaskLogRead', { ...read, offset: 99 }),
+      { kind: 'Error', body: { code: 'busy', retry_after_ms: 1_000 } },
+      'what cannot be read now is not gone',
+    )
     t.match(await client.ask('TaskLogRead', { ...read, fd: 2 }), {
       body: { data: new Uint8Array(0), eof: true },
     })
