@@ -111,7 +111,8 @@ export class Waits {
 
   #begin(peer: Peer, ms: number, how: Pick<Wait, 'wake' | 'expire'>): Wait {
     const wait: Wait = {
-      ...how,
+      wake: how.wake,
+      expire: how.expire,
       peer,
       cancel: () => {},
       isOver: false,

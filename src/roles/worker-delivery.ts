@@ -186,18 +186,18 @@ export class WorkerDelivery {
 
   #send(parcel: Parcel, { nodeId, rel }: Target): void {
     const { task, outcome } = parcel
-    const head = { rel, task_id: task.task_id, attempt: task.attempt }
+    const { task_id, attempt } = task
     parcel.state = 'sent'
     this.#open += 1
     if (outcome.kind === 'Completed') {
-      const body = { ...head, result: outcome.result }
+      const body = { rel, task_id, attempt, result: outcome.result }
       this.#ports.ask(nodeId, 'TaskCompleted', body, ANSWER_MS, (answer) =>
         this.#settled(parcel, rel, answer._tag === 'Right' ? answer.right : undefined),
       )
       return
     }
     const { error, result } = outcome
-    const body = { ...head, error, ...(result === undefined ? {} : { result }) }
+    const body = { rel, task_id, attempt, error, ...(result && { result }) }
     this.#ports.ask(nodeId, 'TaskError', body, ANSWER_MS, (answer) =>
       this.#settled(parcel, rel, answer._tag === 'Right' ? answer.right : undefined),
     )

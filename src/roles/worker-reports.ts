@@ -35,8 +35,13 @@ export class WorkerReports {
     const target = this.#ports.link.target(ledgerOf(taskId))
     if (target === undefined) return // the inventory will tell
     const { nodeId, rel } = target
-    const head = { rel, task_id: taskId, attempt, at_ms: atMs }
-    const body = pid === undefined ? head : { ...head, pid }
+    const body = {
+      rel,
+      task_id: taskId,
+      attempt,
+      at_ms: atMs,
+      ...(pid !== undefined && { pid }),
+    }
     this.#ports.mesh.ask(nodeId, 'TaskStarted', body, ANSWER_MS, (outcome) =>
       this.#answered(report, rel, outcome._tag === 'Right' ? outcome.right : undefined),
     )
