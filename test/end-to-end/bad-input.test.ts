@@ -59,7 +59,7 @@ t.test('a worker that finds no manager says so, and ends in order', async (t) =>
     'it starts here, or not at all',
   )
   const nodes = await hands.call('nodes', '--at', 'nonsense')
-  t.match(nodes, { code: 5, stderr: /nonsense is not an address; expected ws:/ })
+  t.match(nodes, { code: 2, stderr: /expected ws:\/\/host:port, got 'nonsense'/ })
 })
 
 // A network namespace of its own has no interface that is up.
