@@ -161,12 +161,12 @@ export const workerAskingCases: readonly Case[] = [
       const more = peer.frames.length
       peer.answer(second.frame, 'ManagerAnswer', {
         accepted: false,
-        retry_after_ms: 1300,
+        retry_after_ms: 1100,
       })
       const third = await asks(more)
       expect(
-        third.ms > 1250,
-        () => `told 1300 ms, it asked after ${Math.round(third.ms)} ms`,
+        third.ms > 1050,
+        () => `told 1100 ms, it asked after ${Math.round(third.ms)} ms`,
       )
       peer.answer(third.frame, 'ManagerAnswer', { accepted: false })
     },
