@@ -29,16 +29,23 @@ const FLUSH_MS = 5000
 export class WorkerDraining {
   readonly #ports: DrainingPorts
   readonly #watchers = new Set<() => void>()
-  #drained: Promise<void> | undefined
+  /** Who waits for its end; undefined: it has not begun. */
+  #waiting: (() => void)[] | undefined
+  #isDone = false
 
   constructor(ports: DrainingPorts) {
     this.#ports = ports
   }
 
-  /** Resolves when done; the same promise if called again. */
-  drain(graceMs: number): Promise<void> {
-    this.#drained ??= this.#drain(graceMs)
-    return this.#drained
+  /** Calls `done` when all of it is over, perhaps at once; begun by the first call alone. */
+  drain(graceMs: number, done: () => void): void {
+    if (this.#isDone) {
+      done()
+      return
+    }
+    const hasBegun = this.#waiting !== undefined
+    this.#waiting = [...(this.#waiting ?? []), done]
+    if (!hasBegun) this.#begin(graceMs)
   }
 
   /** Something changed, or the worker was closed: what is waited for may be true now. */
@@ -46,18 +53,39 @@ export class WorkerDraining {
     for (const watcher of [...this.#watchers]) watcher()
   }
 
-  async #drain(graceMs: number): Promise<void> {
-    const { clock, log, tasks, delivery, link, apply, isClosed } = this.#ports
+  #begin(graceMs: number): void {
+    const { log, tasks, apply } = this.#ports
     log.info('draining', { running: tasks.running, pending: tasks.pending })
     apply({ kind: 'drain' })
-    await this.#until(() => tasks.running === 0, graceMs)
+    this.#when(this.#isIdle, graceMs, () => this.#endAll())
+  }
+
+  #endAll(): void {
+    const { clock, delivery, apply } = this.#ports
     const killMs = this.#longestGraceMs() + KILL_SLACK_MS
     apply({ kind: 'end-all', nowMs: clock.now() })
-    await this.#until(() => tasks.running === 0, killMs)
-    await this.#until(() => delivery.isEmpty, FLUSH_MS)
-    if (!isClosed()) await link.leave()
-    log.info('drained', { undelivered: tasks.finished })
+    this.#when(this.#isIdle, killMs, () =>
+      this.#when(
+        () => delivery.isEmpty,
+        FLUSH_MS,
+        () => this.#leave(),
+      ),
+    )
   }
+
+  #leave(): void {
+    if (this.#ports.isClosed()) this.#over()
+    else this.#ports.link.leave(() => this.#over())
+  }
+
+  #over(): void {
+    const { log, tasks } = this.#ports
+    log.info('drained', { undelivered: tasks.finished })
+    this.#isDone = true
+    for (const done of this.#waiting ?? []) done()
+  }
+
+  readonly #isIdle = (): boolean => this.#ports.tasks.running === 0
 
   #longestGraceMs(): number {
     const { config, tasks } = this.#ports
@@ -65,21 +93,19 @@ export class WorkerDraining {
     return Math.max(config.killGraceMs, ...graces)
   }
 
-  /** Resolves when the claim is true, after `ms` at most, or when closed. */
-  #until(isTrue: () => boolean, ms: number): Promise<void> {
+  /** Goes on when the claim is true, after `ms` at most, or when closed. */
+  #when(isTrue: () => boolean, ms: number, goOn: () => void): void {
     const { timers, isClosed } = this.#ports
-    return new Promise((resolve) => {
-      const done = (): void => {
-        cancel()
-        this.#watchers.delete(watcher)
-        resolve()
-      }
-      const watcher = (): void => {
-        if (isClosed() || isTrue()) done()
-      }
-      const cancel = timers.after(ms, done)
-      this.#watchers.add(watcher)
-      watcher()
-    })
+    const done = (): void => {
+      cancel()
+      this.#watchers.delete(watcher)
+      goOn()
+    }
+    const watcher = (): void => {
+      if (isClosed() || isTrue()) done()
+    }
+    const cancel = timers.after(ms, done)
+    this.#watchers.add(watcher)
+    watcher()
   }
 }

@@ -159,13 +159,11 @@ export class WorkerLink {
     this.dispatch({ kind: 'bye', connection: manager.connection, rel })
   }
 
-  /** Says bye to the manager, if there is one; resolves when it is answered or given up. */
-  leave(): Promise<void> {
+  /** Says bye to the manager, if there is one; `done` when it is answered or given up. */
+  leave(done: () => void): void {
     this.dispatch({ kind: 'leave' })
-    return new Promise((resolve) => {
-      if (this.#openByes === 0) resolve()
-      else this.#byes.push(resolve)
-    })
+    if (this.#openByes === 0) done()
+    else this.#byes.push(done)
   }
 
   close(): void {
@@ -314,7 +312,7 @@ export class WorkerLink {
     this.#ports.mesh.ask(nodeId, 'ManagerBye', { rel, reason }, BYE_MS, () => {
       this.#openByes -= 1
       if (this.#openByes > 0) return
-      for (const resolve of this.#byes.splice(0)) resolve()
+      for (const done of this.#byes.splice(0)) done()
     })
   }
 }

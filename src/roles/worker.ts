@@ -60,6 +60,7 @@ export class Worker {
   readonly #settlement: WorkerSettlement
   readonly #effects: WorkerEffects
   readonly #draining: WorkerDraining
+  #drained: Promise<void> | undefined
   #isClosed = false
 
   constructor(ports: WorkerPorts) {
@@ -142,7 +143,13 @@ export class Worker {
    * delivers the outcomes, says bye. Resolves when done; the same promise if called again.
    */
   drain(graceMs: number): Promise<void> {
-    return this.#draining.drain(graceMs)
+    this.#drained ??= new Promise((resolve) => this.leave(graceMs, resolve))
+    return this.#drained
+  }
+
+  /** The same, without a promise. */
+  leave(graceMs: number, done: () => void): void {
+    this.#draining.drain(graceMs, done)
   }
 
   /** Ends at once: kills what runs, forgets every timer. The outbox stays its owner's. */
