@@ -54,8 +54,8 @@ const adopt = (
 ): readonly TaskEffect[] => {
   const { task_id: taskId } = task
   switch (entry.kind) {
-    case 'pending': // recorded under its new number before it is acknowledged
-      core.set(taskId, { ...entry, task })
+    case 'pending': // recorded under its new number before it is acknowledged, or started
+      core.set(taskId, { ...entry, task, isReady: false })
       return [{ kind: 'pend', task }]
     case 'preparing': // not recorded: it must not look pending once it is started
       core.set(taskId, { ...entry, task })

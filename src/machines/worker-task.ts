@@ -216,8 +216,14 @@ const withoutInline = ({
   ...rest
 }: NonNullable<TaskResult['stdout']>): NonNullable<TaskResult['stdout']> => rest
 
+/** Is the record of what was accepted not durable yet? Then it may still be refused. */
+export const isUnrecorded = (entry: Entry): boolean =>
+  (entry.kind === 'pending' && !entry.isReady) ||
+  (entry.kind === 'ending' && entry.next !== undefined && !entry.isNextReady)
+
 /** The line of an inventory; undefined: not to be spoken of. */
 export const inventoryLine = (entry: Entry): InventoryEntry | undefined => {
+  if (isUnrecorded(entry)) return undefined
   const { task_id, attempt } = entry.task
   switch (entry.kind) {
     case 'pending':

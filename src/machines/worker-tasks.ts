@@ -29,7 +29,7 @@ import type {
   TaskStatus,
 } from '../../protocol/index.ts'
 import type { Entry, EntryOf, TaskEffect, TaskEvent } from './worker-task.ts'
-import { inventoryLine, ledgerOf, none, statusOf } from './worker-task.ts'
+import { inventoryLine, isUnrecorded, ledgerOf, none, statusOf } from './worker-task.ts'
 import type { TaskLimits } from './worker-task-core.ts'
 import { WorkerTaskCore } from './worker-task-core.ts'
 import {
@@ -89,6 +89,16 @@ export class WorkerTasks {
   }
   status(taskId: TaskId): TaskStatus {
     return statusOf(this.#core.get(taskId))
+  }
+  /** May it still be refused, because its record is not durable yet? */
+  isUnrecorded(taskId: TaskId): boolean {
+    const entry = this.#core.get(taskId)
+    return entry !== undefined && isUnrecorded(entry)
+  }
+  /** Is that attempt (or a later one) here, or over? */
+  knows({ task_id: taskId, attempt }: Assignment, nowMs: number): boolean {
+    const stone = this.#core.tombstones.get(taskId, nowMs)
+    return this.#core.get(taskId) !== undefined || (stone?.attempt ?? 0) >= attempt
   }
   /** What there is of a ledger, without output. */
   inventory(ledgerId: LedgerId): readonly InventoryEntry[] {

@@ -36,10 +36,7 @@ export const workerHandlers = (ports: HandlersPorts): Handlers<Peer> => {
       respond('ManagerPong', { rel, free_slots, running })
     },
     TasksExecute: (body, respond, from) => orders.execute(body, respond, from),
-    TasksPing: ({ rel, tasks: asked }, respond, from) => {
-      if (!link.isFromManager(from, rel)) return respond('NotMine', {})
-      respond('TasksPong', { tasks_status: asked.map((id) => [id, tasks.status(id)]) })
-    },
+    TasksPing: (body, respond, from) => orders.status(body, respond, from),
     TasksAbord: (body, respond, from) => orders.abort(body, respond, from),
     TaskOutputRead: (body, respond, from) => {
       if (!link.isFromManager(from, body.rel)) return respond('NotMine', {})

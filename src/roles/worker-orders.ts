@@ -46,7 +46,6 @@ export class WorkerOrders {
       respond('NotMine', {})
       return
     }
-    const { outbox, clock } = this.#ports
     const refused: Refusal[] = []
     const accepted: Assignment[] = []
     for (const task of tasks) {
@@ -54,16 +53,14 @@ export class WorkerOrders {
       if (reason === undefined) accepted.push(task)
       else refused.push(refusalOf(task.task_id, reason))
     }
-    outbox.sync((isDurable) => {
+    this.#ports.outbox.sync((isDurable) => {
       if (this.#ports.isClosed()) return
-      const nowMs = clock.now()
-      if (!isDurable) {
-        // What cannot be recorded was not accepted: elsewhere there may be room. What was
-        // here before, and runs or has ended, is: elsewhere it would run a second time.
-        this.#apply({ kind: 'unpersisted', tasks: accepted })
-        for (const task of accepted) {
-          if (!this.#holds(task)) refused.push(refusalOf(task.task_id, 'busy'))
-        }
+      const nowMs = this.#ports.clock.now()
+      // What cannot be recorded was not accepted: elsewhere there may be room. What was
+      // here before, and runs or has ended, is: elsewhere it would run a second time.
+      if (!isDurable) this.#apply({ kind: 'unpersisted', tasks: accepted })
+      for (const task of accepted) {
+        if (!this.#holds(task, isDurable)) refused.push(refusalOf(task.task_id, 'busy'))
       }
       if (refused.length === 0) respond('Ack', {})
       else respond('TasksRefused', { refused })
@@ -71,9 +68,35 @@ export class WorkerOrders {
     })
   }
 
-  /** Is that attempt here, though nothing could be recorded of it now? */
-  #holds({ task_id: taskId, attempt }: Assignment): boolean {
-    return this.#ports.tasks.get(taskId)?.task.attempt === attempt
+  /** Tells the state of tasks: of what is being recorded, when that has come to something. */
+  status(
+    { rel, tasks: asked }: RequestOf<'TasksPing'>,
+    respond: Respond<'TasksPing'>,
+    from: Peer,
+  ): void {
+    const { link, tasks, outbox } = this.#ports
+    if (!link.isFromManager(from, rel)) {
+      respond('NotMine', {})
+      return
+    }
+    const tell = (): void =>
+      respond('TasksPong', { tasks_status: asked.map((id) => [id, tasks.status(id)]) })
+    if (asked.some((id) => tasks.isUnrecorded(id))) {
+      outbox.sync(() => {
+        if (!this.#ports.isClosed()) tell()
+      })
+    } else tell()
+  }
+
+  /**
+   * Is that attempt here, though nothing could be recorded of it now? And if its record is
+   * durable: it may have been here when it came a second time, and was given up since,
+   * because the record of the first time failed.
+   */
+  #holds(task: Assignment, isDurable: boolean): boolean {
+    const { tasks, clock } = this.#ports
+    if (isDurable) return tasks.knows(task, clock.now())
+    return tasks.get(task.task_id)?.task.attempt === task.attempt
   }
 
   /** Takes one task, or says why not. */

@@ -530,11 +530,12 @@ const slowOutbox = () => {
   const flush = (isDurable = true): void => {
     for (const done of waiting.splice(0)) done(isDurable)
   }
+  const flushOne = (isDurable: boolean): void => waiting.shift()?.(isDurable)
   const outbox = {
     ...memoryOutbox(),
     sync: (done: (ok: boolean) => void) => void waiting.push(done),
   }
-  return { outbox, flush }
+  return { outbox, flush, flushOne }
 }
 
 t.test('nothing is acknowledged, started or sent before it is recorded', async (t) => {
@@ -553,6 +554,41 @@ t.test('nothing is acknowledged, started or sent before it is recorded', async (
   flush()
   network.run()
   t.equal(manager.heard('TaskCompleted').length, 1)
+  await worker.close()
+})
+
+t.test('a task that is being recorded is spoken of when that is settled', async (t) => {
+  const { outbox, flush } = slowOutbox()
+  const { manager, network, worker } = managedWorld({}, { outbox })
+  manager.execute(assignment(1))
+  const { rel } = manager
+  const asked = manager.ask('TasksPing', { rel, tasks: [`${LEDGER}-1`] })
+  t.equal(asked.answer, undefined, 'it may be refused yet')
+  network.cut(WORKER, 'm1')
+  network.connect(WORKER, 'm1')
+  network.run()
+  t.match(manager.heard('ManagerRequest').at(-1), { body: { tasks: [] } })
+  manager.execute(assignment(2))
+  const again = manager.ask('TasksPing', { rel: manager.rel, tasks: [`${LEDGER}-2`] })
+  flush(false)
+  network.run()
+  t.match(again.answer?.body, { tasks_status: [[`${LEDGER}-2`, { kind: 'Unknown' }]] })
+  await worker.close()
+})
+
+t.test('sent twice and not recorded the first time, it is refused twice', async (t) => {
+  const { outbox, flushOne } = slowOutbox()
+  const { manager, network, worker } = managedWorld({}, { outbox })
+  const { rel, epoch } = manager
+  const body = { rel, epoch, boot: 'c'.repeat(16), tasks: [assignment(1)] }
+  const first = manager.ask('TasksExecute', body)
+  const second = manager.ask('TasksExecute', body)
+  flushOne(false)
+  flushOne(true)
+  network.run()
+  for (const { answer } of [first, second])
+    t.match(answer?.body, { refused: [{ reason: 'busy' }] })
+  t.match(worker.status, { pending: 0, running: 0 })
   await worker.close()
 })
 
