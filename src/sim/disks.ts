@@ -92,6 +92,11 @@ export class LedgerStore {
     return this.#memory?.stats().open ?? 0
   }
 
+  /** Nothing is being written. */
+  get isIdle(): boolean {
+    return this.#open.length === 0
+  }
+
   openTasks(): readonly RecordedTask[] {
     const all = this.#memory?.list(Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER) ?? []
     return all.filter(({ closed }) => closed === undefined).reverse()

@@ -215,6 +215,7 @@ interface Nodes {
 
 const KINDS: readonly Fault['what'][] = [
   'crash',
+  'stop',
   'freeze',
   'cut',
   'half-open',
@@ -273,6 +274,10 @@ const drawFault = (
       const silent = random.chance(0.25)
       const crash = { atMs, what, node, downMs: forMs, silent, kept }
       return isLost ? { ...crash, newLedger: random.hex(5) } : crash
+    }
+    case 'stop': {
+      const graceMs = random.spread(1, 2_000)
+      return { atMs, what, node, graceMs, downMs: forMs }
     }
     case 'freeze':
       return { atMs, what, node, forMs }

@@ -37,6 +37,8 @@ const lengthOf = (fault: Fault): number | undefined => {
   switch (fault.what) {
     case 'crash':
       return fault.downMs
+    case 'stop':
+      return fault.graceMs + fault.downMs
     case 'freeze':
     case 'partition':
     case 'slow':
@@ -55,6 +57,8 @@ export const describe = (fault: Fault): string => {
       return `${fault.node} ${fault.silent ? 'loses power' : 'crashes'}${
         fault.newLedger === undefined ? '' : ' and its disk'
       }`
+    case 'stop':
+      return `${fault.node} is stopped in good order`
     case 'freeze':
       return `${fault.node} freezes`
     case 'cut':
@@ -87,6 +91,8 @@ const begin = (world: World, fault: Fault): (() => void) | undefined => {
   switch (fault.what) {
     case 'crash':
       return crash(world, fault)
+    case 'stop':
+      return stop(world.node(fault.node), fault.graceMs)
     case 'freeze':
       return freeze(world.node(fault.node))
     case 'cut':
@@ -123,6 +129,19 @@ const crash = (world: World, fault: Fault & { what: 'crash' }) => {
   node.crash(fault)
   if (fault.newLedger !== undefined) world.renewLedger(fault.node, fault.newLedger)
   return () => node.boot()
+}
+
+const stop = (node: Node, graceMs: number) => {
+  const { life } = node
+  if (life === undefined || life.isFrozen) return undefined
+  const end = (): void => {
+    if (node.life === life) node.crash({ silent: false, kept: 1 })
+  }
+  life.hear(() => node.leave(graceMs, () => life.schedule.at(life.schedule.nowMs, end)))
+  return () => {
+    end() // it took longer than it was given
+    node.boot()
+  }
 }
 
 const freeze = (node: Node) => {

@@ -81,6 +81,13 @@ export type Fault = { readonly atMs: number } & (
       /** A manager's disk is lost too: it comes back with this ledger. */
       readonly newLedger?: string
     }
+  /** Ended in good order: a worker drains, with this grace for what runs; then it is away. */
+  | {
+      readonly what: 'stop'
+      readonly node: string
+      readonly graceMs: number
+      readonly downMs: number
+    }
   | { readonly what: 'freeze'; readonly node: string; readonly forMs: number }
   /** A connection ends and both ends hear it. */
   | { readonly what: 'cut'; readonly from: string; readonly to: string }

@@ -58,6 +58,8 @@ const quiet: Log = {
 }
 /** Where workers listen: managers ask whether anybody still does. */
 const PORT = 1
+/** How often a manager that ends looks whether its disk is at rest. */
+const LOOK_MS = 5
 /** Between the moments of two nodes. */
 const PHASE_MS = 1e-5
 const ENVIRONMENT = { PATH: '/bin', HOME: '/', LANG: 'C', TZ: 'UTC' }
@@ -140,6 +142,10 @@ export abstract class Node implements Machine {
   }
   /** Starts the role. In a turn of the life. */
   protected abstract begin(life: Life, mesh: SimMesh, random: SimRandom): void
+  /** Ends in good order; `done` in a turn of the life. Clients just go. */
+  leave(_graceMs: number, done: () => void): void {
+    done()
+  }
   /** What its disk keeps of the work that was under way, and what goes with the process. */
   protected lose(_life: Life, _kept: number): void {}
 
@@ -171,7 +177,8 @@ export class ManagerNode extends Node {
     this.store = new LedgerStore(disk, {
       id: spec.ledgerId,
       keepsLog: world.scenario.faults.some(
-        (fault) => fault.what === 'crash' && fault.node === spec.name,
+        (fault) =>
+          (fault.what === 'crash' || fault.what === 'stop') && fault.node === spec.name,
       ),
       told: (life, changes) => this.#told(life, changes),
     })
@@ -199,6 +206,21 @@ export class ManagerNode extends Node {
     )
     this.manager = manager
     mesh.open(manager, [])
+  }
+
+  override leave(_graceMs: number, done: () => void): void {
+    const { life, manager } = this
+    if (life === undefined || manager === undefined) {
+      done()
+      return
+    }
+    // Its promise is of the real world: here it is over when nothing is written any more.
+    void manager.close()
+    const look = (): void => {
+      if (this.store.isIdle) done()
+      else life.clock.after(LOOK_MS, look)
+    }
+    look()
   }
 
   protected override lose(life: Life, kept: number): void {
@@ -300,6 +322,11 @@ export class WorkerNode extends Node {
       ({ task_id: taskId, attempt }) => ({ taskId, attempt }),
     )
     tell({ kind: 'carried', atMs: schedule.nowMs, ...lifeOf(life), tasks })
+  }
+
+  override leave(graceMs: number, done: () => void): void {
+    if (this.worker === undefined) done()
+    else this.worker.leave(graceMs, done)
   }
 
   protected override lose(life: Life, kept: number): void {
