@@ -193,10 +193,15 @@ const startOf = (task: Task, { attempt = task.attempt, offset }: LogRead): numbe
 
 /**
  * Was this follower in the midst of a run that was ended, since another copy's success came
- * first? What that one wrote does not go on where this one stopped.
+ * first? What that one wrote does not go on where this one stopped. (Of a later attempt it
+ * gets everything, from its beginning.)
  */
-const isOfAnother = ({ handOuts, heldBy }: Task, { attempt, offset }: LogRead): boolean =>
+const isOfAnother = (
+  { attempt: last, handOuts, heldBy }: Task,
+  { attempt, offset }: LogRead,
+): boolean =>
   offset > 0 &&
+  attempt === last &&
   heldBy !== undefined &&
   handOuts.some((handOut) => handOut.attempt === attempt) &&
   !handOuts.some((handOut) => handOut.attempt === attempt && handOut.nodeId === heldBy)
