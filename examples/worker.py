@@ -905,6 +905,7 @@ class Output:
         self.patience: Timer = None
         self.readers: list[tuple[int, int, Callable[[Body], None], asyncio.TimerHandle]] = []
         self.read_ms = now_ms()
+        self.is_followed = self.is_told_end = False
         self.watch: Timer = after(UNREAD_MS, self.look_for_reader) if self.is_stream else None
         os.set_blocking(fd, False)
         asyncio.get_running_loop().add_reader(fd, self.on_readable)
@@ -991,6 +992,7 @@ class Output:
 
     def read(self, offset: int, most: int, wait_ms: float, settle: Callable[[Body], None]) -> None:
         self.read_ms = now_ms()
+        self.is_followed = self.is_followed or self.is_stream
         if self.is_stream and self.is_open and most > 0:
             gone = min(max(0, offset - self.start), len(self.head))
             self.digest.update(self.head[:gone])
@@ -1011,6 +1013,7 @@ class Output:
             skip = at - (self.size - len(self.tail))
             data, lost = bytes(self.tail[skip : skip + most]), self.lost
         eof = not self.is_open and at + len(data) >= self.size
+        self.is_told_end = self.is_told_end or eof
         return {"offset": at, "data": data, "eof": eof, "lost": lost}
 
     def serve_readers(self) -> None:
@@ -1672,6 +1675,11 @@ class Tasks:
         until_ms = now_ms() + (KEPT_MS if refs else BRIEFLY_KEPT_MS)
         self.kept[task.id, task.attempt] = Kept(outputs, refs, until_ms, size)
         self.sweep()
+
+    def is_being_read(self) -> bool:
+        """Does somebody who follows a program still miss its last words?"""
+        outputs = [output for kept in self.kept.values() for output in kept.outputs]
+        return any(output.is_followed and not output.is_told_end for output in outputs)
 
     def sweep(self) -> None:
         for key in [key for key, kept in self.kept.items() if kept.until_ms <= now_ms()]:
@@ -2512,6 +2520,7 @@ class Node:
         graces = [task.order.get("kill_grace_ms", 0) for task in tasks.active]
         await until(lambda: not tasks.active, max([KILL_GRACE_MS, *graces]) / 1000 + LEAVE_S)
         await until(lambda: all(task.is_parked for task in tasks.tasks.values()), FLUSH_S)
+        await until(lambda: not tasks.is_being_read(), FLUSH_S)
         await self.link.leave()
 
 
