@@ -17,6 +17,8 @@ interface Reading {
   /** Bytes that came, and where the next must begin at the soonest. */
   received: number
   endsAt: number
+  /** The most that was said to be lost: who answers for one who is gone says none. */
+  lost: number
 }
 
 export class StreamRules {
@@ -40,9 +42,10 @@ export class StreamRules {
     const key = `${client} ${taskId} ${attempt} ${fd}`
     let reading = this.#readings.get(key)
     if (reading === undefined) {
-      reading = { first: event, last: event, reads: [], received: 0, endsAt: 0 }
+      reading = { first: event, last: event, reads: [], received: 0, endsAt: 0, lost: 0 }
       this.#readings.set(key, reading)
     }
+    reading.lost = Math.max(reading.lost, event.lost)
     this.#inOrder(reading, event)
     reading.reads.push(event)
     reading.last = event
@@ -50,8 +53,8 @@ export class StreamRules {
     reading.endsAt = Math.max(reading.endsAt, offset + text.length)
   }
 
-  #inOrder({ last, endsAt, received }: Reading, event: Read): void {
-    const { offset, lost } = event
+  #inOrder({ last, endsAt, received, lost }: Reading, event: Read): void {
+    const { offset } = event
     if (offset < endsAt) {
       const says = `${where(event)} came again from ${offset}, it was read up to ${endsAt}`
       this.#report('stream-in-order', says, last, event)
