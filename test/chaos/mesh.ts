@@ -1,0 +1,158 @@
+// A real mesh to be harmed: a manager, workers and a client. Connections are not broken from
+// outside: the handshake proves the port that was dialled, so no proxy gets between.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { TaskDone } from '../../protocol/index.ts'
+import { type Client, connect } from '../../src/index.ts'
+
+const binary = fileURLToPath(new URL('../../manyhands.js', import.meta.url))
+
+/** Writes a line when it starts and when it ends: time, what, task, attempt, host, pid. */
+const PROGRAM = `
+say() { echo "$(date +%s%3N) $1 $MANYHANDS_TASK_ID $MANYHANDS_ATTEMPT $MANYHANDS_HOST_NAME $$ $2" >> "$LOG"; }
+trap 'say ended 143; exit 143' TERM
+say started
+sleep "$1" & wait $!
+say ended 0
+`
+
+/** One process of a worker, as it was started and killed here. */
+export interface Life {
+  readonly boot: string
+  readonly bootedMs: number
+  endedMs: number | undefined
+}
+
+export class ChaosWorker {
+  readonly name: string
+  readonly lives: Life[] = []
+  readonly #state: string
+  #child: ChildProcess | undefined
+  #undo: (() => void) | undefined
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(name: string, state: string) {
+    this.name = name
+    this.#state = state
+    this.#boot()
+  }
+
+  #boot(): void {
+    const boot = `${this.name}.${this.lives.length + 1}`
+    const args = ['--role', 'worker', '--name', this.name, '--cores', '2', '--no-mdns']
+    const where = ['--state', this.#state]
+    this.lives.push({ boot, bootedMs: Date.now(), endedMs: undefined })
+    this.#child = spawn(process.execPath, [binary, ...args, ...where], {
+      stdio: 'ignore',
+    })
+  }
+
+  /** Does it harm, undone after a while; false: it suffers already. */
+  harm(what: 'kill' | 'stop', forMs: number): boolean {
+    if (this.#undo !== undefined) return false
+    this.#undo = this.#begin(what)
+    this.#timer = setTimeout(() => this.heal(), forMs)
+    return true
+  }
+
+  #begin(what: 'kill' | 'stop'): () => void {
+    if (what === 'stop') {
+      this.#child?.kill('SIGSTOP')
+      return () => void this.#child?.kill('SIGCONT')
+    }
+    this.#child?.kill('SIGKILL')
+    const life = this.lives.at(-1)
+    if (life !== undefined) life.endedMs = Date.now()
+    return () => this.#boot()
+  }
+
+  heal(): void {
+    clearTimeout(this.#timer)
+    const undo = this.#undo
+    this.#undo = undefined
+    undo?.()
+  }
+
+  close(): void {
+    clearTimeout(this.#timer)
+    this.#child?.kill('SIGKILL')
+  }
+}
+
+export interface ChaosMesh {
+  readonly client: Client
+  readonly workers: readonly ChaosWorker[]
+  /** Where the programs write. */
+  readonly log: string
+  /** A task for each, which lasts so many seconds. */
+  submit(lasting: readonly number[]): Promise<readonly string[]>
+  outcomes(taskIds: readonly string[]): Promise<readonly TaskDone[]>
+  /** Stops the manager's process for a while. */
+  stopManager(forMs: number): Promise<void>
+  close(): Promise<void>
+}
+
+export const startMesh = async (count: number): Promise<ChaosMesh> => {
+  const place = mkdtempSync(join(tmpdir(), 'manyhands-chaos-'))
+  const state = join(place, 'm')
+  const log = join(place, 'log')
+  const args = ['--role', 'manager', '--name', 'm', '--ping', '250ms', '--no-mdns']
+  const manager = spawn(process.execPath, [binary, ...args, '--state', state], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  await isUp(manager)
+  const workers = Array.from(
+    { length: count },
+    (_, i) => new ChaosWorker(`w${i + 1}`, state),
+  )
+  const client = await connect({ state, discoverMs: 0 })
+  return {
+    client,
+    workers,
+    log,
+    submit: (lasting) =>
+      client.submit(
+        lasting.map((seconds) => ({
+          job_addr: 'exec:sh',
+          arguments: ['-c', PROGRAM, 'sh', seconds.toFixed(2)],
+          env: { LOG: log },
+          timeout_ms: 0,
+        })),
+      ),
+    outcomes: async (taskIds) => {
+      const all: TaskDone[] = []
+      for await (const done of client.wait(taskIds)) all.push(done)
+      return all
+    },
+    stopManager: async (forMs) => {
+      manager.kill('SIGSTOP')
+      await new Promise((resolve) => setTimeout(resolve, forMs))
+      manager.kill('SIGCONT')
+    },
+    close: async () => {
+      await client.close()
+      for (const worker of workers) worker.close()
+      manager.kill('SIGKILL')
+      await once(manager, 'close')
+      rmSync(place, { recursive: true, force: true, maxRetries: 5 })
+    },
+  }
+}
+
+/** Resolves when it says that it listens. */
+const isUp = (manager: ChildProcess): Promise<void> =>
+  new Promise((resolve, reject) => {
+    let said = ''
+    const look = (data: Buffer): void => {
+      said += data.toString()
+      if (/listening/.test(said)) resolve()
+    }
+    manager.stdout?.on('data', look)
+    manager.stderr?.on('data', look)
+    manager.once('close', () => reject(new Error(`the manager did not start: ${said}`)))
+  })
