@@ -84,9 +84,13 @@ export class WorkerAsks {
           ...this.#kernel.at(),
         })
       }
-      // Silent while the socket lives: asked again, for what still has no word at all.
-      if (outcome._tag === 'Left' && outcome.left.kind === 'timeout')
+      const again = (): void =>
         this.#kernel.run({ kind: 'unanswered', worker, sent: tasks.map(assignmentOf) })
+      // Silent while the socket lives: asked again, for what still has no word at all.
+      if (outcome._tag === 'Left' && outcome.left.kind === 'timeout') again()
+      // An Error says no more than silence does, but may come at once.
+      if (outcome._tag === 'Right' && outcome.right.kind === 'Error')
+        this.#kernel.deps.clock.after(askMs, again)
     })
   }
 

@@ -16,9 +16,12 @@ const asking = (answer: unknown) => {
   const heard: TaskEvent[] = []
   const logged: string[] = []
   const log = { ...quiet, error: (event: string) => void logged.push(event) }
+  const after = (ms: number, fn: () => void): void => {
+    if (ms === managerDefaults.askMs) fn()
+  }
   // Of a kernel, asks use these alone.
   const kernel = {
-    deps: { ledger: { epoch: 3 }, log },
+    deps: { ledger: { epoch: 3 }, log, clock: { after } },
     config: managerDefaults,
     run: (event: TaskEvent) => void heard.push(event),
     at: () => ({ nowMs: 1, wallMs: 2 }),
@@ -74,6 +77,12 @@ for (const [name, answer, event] of [
     { kind: 'statuses', statuses: [] },
   ],
   ['silence: asked again', left('timeout'), { kind: 'unanswered' }],
+  [
+    'Error{deadline}: asked again, later',
+    right('Error', { code: 'deadline' }),
+    { kind: 'unanswered' },
+  ],
+  ['NotMine: the relationship hears it', right('NotMine'), undefined],
   ['a lost socket', left('disconnected'), undefined],
 ] as const)
   t.test(`TasksPing, answered by ${name}`, async (t) => {
