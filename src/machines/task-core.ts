@@ -236,6 +236,14 @@ export class TaskCore {
     worker.aborting.set(task, { attempt, tickets })
   }
 
+  /** The copy at this worker need not end any more. */
+  spare(worker: Worker, task: Task): void {
+    const abort = worker.aborting.get(task)
+    if (abort === undefined) return
+    worker.aborting.delete(task)
+    for (const ticket of abort.tickets) this.leave(ticket)
+  }
+
   /** Sends the aborts whose tasks are closed for good, or wait again. */
   flushAborts(worker: Worker): void {
     if (worker.status !== 'managing' || worker.outgoingAborts.length === 0) return

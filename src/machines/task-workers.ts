@@ -148,7 +148,7 @@ const reconcileEntry = (
   if (task === undefined || isClosed(task) || task.closing?.state === 'aborted')
     reconciling.drops.push({ task_id, attempt })
   else if (task.worker === worker && core.hasCopy(task))
-    takeStatus(core, task, entry, reconciling)
+    takeStatus(core, worker, task, entry, reconciling)
   else if (task.worker !== worker) {
     // What is over comes by the outbox; what ends cannot be adopted.
     const isOver = status === 'Error' || status === 'Completed' || status === 'Ending'
@@ -162,12 +162,15 @@ const reconcileEntry = (
 /** Here, as believed; under an older number, the current one is sent again (it is not seen). */
 const takeStatus = (
   core: TaskCore,
+  worker: Worker,
   task: Task,
   { attempt, status }: InventoryEntry,
   { seen, event }: Reconciling,
 ): void => {
   if (attempt !== task.attempt && status !== 'Completed') return
   seen.add(task)
+  // Its success comes by the outbox: an abort of that attempt would drop it there.
+  if (status === 'Completed') core.spare(worker, task)
   if (status === 'Started' && task.state !== 'running') begin(core, task, event)
   else if (task.state === 'sent') core.setState(task, 'accepted')
 }

@@ -476,6 +476,19 @@ t.test('a deadline pauses while the worker is suspect', async (t) => {
   t.match(act({ kind: 'tick', ...staged.at() }), [{ kind: 'ask', tasks: [task] }])
 })
 
+t.test('a success found at a worker is not dropped there by an old abort', async (t) => {
+  for (const [status, aborts] of [
+    ['Completed', 0],
+    ['Started', 1],
+  ] as const) {
+    const staged = stage('sent')
+    const { act, task, worker } = staged
+    worker.aborting.set(task, { attempt: 1, tickets: [] })
+    const kinds = act(inventory({ status })(staged)).map(({ kind }) => kind)
+    t.equal(kinds.filter((kind) => kind === 'abort').length, aborts, status)
+  }
+})
+
 t.test('a cancel is answered when the outcome is on record, not before', async (t) => {
   for (const outcome of [completed(), cancel]) {
     const staged = stage('queued')
