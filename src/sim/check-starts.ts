@@ -7,6 +7,7 @@ import type {
   Closed,
   EventOf,
   LifeBook,
+  Requeued,
   RunBook,
   TaskBook,
 } from './book.ts'
@@ -19,6 +20,14 @@ export class StartRules {
   readonly #book: Book
   readonly #report: Report
   readonly #options: CheckOptions
+
+  /** Starts under a number that was given up, to be judged at the end. */
+  readonly #givenUp: {
+    readonly task: TaskBook
+    readonly life: LifeBook
+    readonly raised: Requeued
+    readonly event: Started
+  }[] = []
 
   constructor(book: Book, report: Report, options: CheckOptions) {
     this.#book = book
@@ -117,8 +126,17 @@ export class StartRules {
     if (raised === undefined || raised.attempt <= event.attempt) return
     // Its manager knew of it since, and adopts it.
     if ((life.reconciled.get(raised.node) ?? -1) > task.raisedAt) return
-    const says = `${said(event)}, it had been requeued as attempt ${raised.attempt}`
-    this.#report('no-start-after-requeue', says, raised, event)
+    this.#givenUp.push({ task, life, raised, event })
+  }
+
+  /** A worker that comes back while that record is written is given the next number at once. */
+  #judgeGivenUp(): void {
+    for (const { task, life, raised, event } of this.#givenUp) {
+      const next = task.assigned.find(({ attempt }) => attempt === raised.attempt)
+      if (next !== undefined && isOf(next, life)) continue
+      const says = `${said(event)}, it had been requeued as attempt ${raised.attempt}`
+      this.#report('no-start-after-requeue', says, raised, event)
+    }
   }
 
   #open(task: TaskBook, life: LifeBook, event: Started): void {
@@ -150,6 +168,7 @@ export class StartRules {
 
   /** Where the order between nodes is not known: is there any record at all? */
   finish(): void {
+    this.#judgeGivenUp()
     if (this.#options.order !== 'own') return
     for (const task of this.#book.tasks.values()) {
       if (this.#book.isForgiven(task.id)) continue
