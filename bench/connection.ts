@@ -3,15 +3,21 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import * as E from 'fp-ts/lib/Either.js'
-import type { Introduction, NodeType } from '../protocol/index.ts'
+import type { Introduction } from '../protocol/index.ts'
 import { systemClock, systemRandom } from '../src/clock.ts'
+import { takeSlot } from '../src/identity/slots.ts'
+import { type MeshState, openState } from '../src/identity/state.ts'
+import type { Party } from '../src/identity/subject.ts'
 import { makeLog } from '../src/log.ts'
 import { type Connection, dialMesh } from '../src/mesh/dial.ts'
 import { NodeMesh } from '../src/mesh/mesh.ts'
 import { comparison } from './support/figures.ts'
+import { tlsTransport } from '../src/mesh/tls.ts'
 import { report } from './support/report.ts'
 import { interleave } from './support/rounds.ts'
 import { rawEchoRate } from './yardsticks/echo.ts'
@@ -24,27 +30,36 @@ const ECHO_BYTES = 48
 const IDLE = 5000
 const SETTLE_MS = 1000
 
-const meshId = 'be'.repeat(16)
-const secret = Buffer.alloc(32, 1)
 const clock = systemClock
 
-const introduction = (role: NodeType): Introduction => ({
+const introduction = ({ role, nodeId, hostName }: Party): Introduction => ({
   node_type: role,
-  node_id: randomBytes(16).toString('hex'),
+  // A client may have many connections, each with a name of its own.
+  node_id: role === 'client' ? `${nodeId}/${randomBytes(8).toString('hex')}` : nodeId,
   boot_id: randomBytes(8).toString('hex'),
-  host_name: `bench-${role}`,
+  host_name: hostName,
   minor: 0,
   features: [],
   max_in_flight: 1024,
   max_frame: 1024 * 1024,
 })
 
+const openMesh = async (directory: string): Promise<MeshState> => {
+  const state = await openState(directory)
+  if (E.isLeft(state)) throw new Error(state.left.reason)
+  return state.right
+}
+
 /** A process that answers; it tells its address, and its memory when asked. */
-const serve = async (): Promise<void> => {
+const serve = async (directory: string): Promise<void> => {
+  const state = await openMesh(directory)
+  const baseName = 'bench'
+  const slot = await takeSlot({ state, role: 'manager', name: undefined, baseName })
+  if (E.isLeft(slot)) throw new Error(slot.left.reason)
+  const { credentials } = slot.right
   const mesh = new NodeMesh({
-    meshId,
-    secret,
-    self: introduction('manager'),
+    transport: tlsTransport({ credentials, clock }),
+    self: introduction(credentials.party),
     address: '127.0.0.1',
     port: 0,
     keeps: [],
@@ -73,8 +88,8 @@ const residentBytes = (): number => {
 }
 
 const dial = async (url: string): Promise<Connection> => {
-  const self = introduction('client')
-  const dialled = await dialMesh({ url, meshId, secret, self, clock })
+  const self = introduction(mesh.client.party)
+  const dialled = await dialMesh({ url, transport, self, clock })
   if (E.isLeft(dialled)) throw new Error(dialled.left.reason)
   return dialled.right
 }
@@ -131,11 +146,17 @@ const measureIdle = async (server: ChildProcess, url: string): Promise<void> => 
   })
 }
 
-if (process.send !== undefined) await serve()
+const directory = process.argv[2] ?? join(mkdtempSync(join(tmpdir(), 'manyhands-')), 's')
+const mesh = await openMesh(directory)
+const transport = tlsTransport({ credentials: mesh.client, clock })
+
+if (process.send !== undefined) await serve(directory)
 else {
   const file = fileURLToPath(import.meta.url)
   // One process for each figure: the memory of the first would hide that of the second.
-  const [rated, idle] = [0, 1].map(() => fork(file, { execArgv: ['--expose-gc'] }))
+  const [rated, idle] = [0, 1].map(() =>
+    fork(file, [directory], { execArgv: ['--expose-gc'] }),
+  )
   if (rated === undefined || idle === undefined) throw new Error('Expected two servers')
   const [[ratedUrl], [idleUrl]] = await Promise.all([
     once(rated, 'message'),
@@ -145,5 +166,6 @@ else {
   await measureIdle(idle, String(idleUrl))
   rated.kill()
   idle.kill()
+  rmSync(dirname(directory), { recursive: true, force: true })
   process.exit()
 }

@@ -1,96 +1,75 @@
 // What happens on a TCP connection before the first frame, in words and with a worked
 // example that another language can compute again; and the times that roles keep.
 
-import { prove } from '../dist/src/identity/secret.js'
+import { createPublicKey } from 'node:crypto'
+import { REFUSALS } from '../dist/src/identity/refusals.js'
+import { meshIdOf, namesOf, nodeIdOf } from '../dist/src/identity/subject.js'
 import { managerDefaults } from '../dist/src/machines/manager-config.js'
 import { BACKOFF_MS } from '../dist/src/machines/relationship-asking.js'
 import { TOMBSTONES } from '../dist/src/machines/tombstones.js'
 import { CLOSE_COPIED, CLOSE_FALSE_CLAIM } from '../dist/src/mesh/closing.js'
 import { PROBE_MS } from '../dist/src/mesh/pairs.js'
-import { HANDSHAKE_MS, HEADER, SUBPROTOCOL } from '../dist/src/mesh/transport.js'
+import { ALPN } from '../dist/src/mesh/tls.js'
+import { HANDSHAKE_MS, REFUSED, SUBPROTOCOL } from '../dist/src/mesh/transport.js'
 import { WORKER_DEFAULTS } from '../dist/src/roles/worker-config.js'
 
-/** A meeting with every part fixed, so that the proofs are always the same. */
+/** A key that never changes, so that what follows from it is always the same. */
+const SPKI_HEX =
+  '3059301306072a8648ce3d020106082a8648ce3d0301070342000411a0e3591c8580a9a965affe9ac6fb41d6e586e10794e45eafb7b9113b8094bf2ee10c2ac557eee7f33db6dabbb2466772eada9c800807124924c863f98fc978'
+
 const example = () => {
-  const secret = Uint8Array.from({ length: 32 }, (_, index) => index)
-  const meeting = {
-    meshId: '00112233445566778899aabbccddeeff',
-    clientNonce: 'c1'.repeat(24),
-    serverNonce: '5e'.repeat(24),
-    address: '127.0.0.1',
-    port: 4711,
-  }
-  const server = { role: 'manager', nodeId: 'aa'.repeat(16) }
-  const client = { role: 'worker', nodeId: 'bb'.repeat(16) }
-  const textOf = (side, { role, nodeId }) =>
-    JSON.stringify([
-      ...[SUBPROTOCOL, side, meeting.meshId, role, nodeId],
-      ...[meeting.clientNonce, meeting.serverNonce, meeting.address, meeting.port],
-    ])
+  const der = Buffer.from(SPKI_HEX, 'hex')
+  const key = createPublicKey({ key: der, format: 'der', type: 'spki' })
+  const party = { role: 'worker', nodeId: nodeIdOf(key), hostName: 'pi' }
+  const [uri, dns] = namesOf(meshIdOf(key), party)
   return {
-    secret_hex: Buffer.from(secret).toString('hex'),
-    server_text: textOf('server', server),
-    server_proof: prove(secret, 'server', server, meeting),
-    client_text: textOf('client', client),
-    client_proof: prove(secret, 'client', client, meeting),
+    spki_hex: SPKI_HEX,
+    mesh_id_if_it_were_the_authority: meshIdOf(key),
+    node_id: party.nodeId,
+    names: `URI:${uri.value}, DNS:${dns.value}`,
   }
 }
 
 const upgrade = () => ({
   about:
-    'HTTP/1.1, two requests on one TCP connection: the first asks for a nonce and the proof of the server, the second is the WebSocket upgrade with the proof of the client. Both ends prove that they know the secret of the mesh, which never travels. Header names are in any case.',
-  secret: {
-    files:
-      'in the state directory: mesh/mesh.json, a JSON object whose mesh_id is 32 hex digits; mesh/secret, 32 bytes as they are',
+    'TLS 1.3 with a certificate at both ends, then one HTTP/1.1 request: the WebSocket upgrade. Both ends believe the authority of their mesh and nobody else.',
+  files: {
     directory:
       'given, else $XDG_STATE_HOME/manyhands (if absolute), else ~/.local/state/manyhands',
+    authority: "mesh/ca.pem, the certificate of the mesh's authority",
+    client:
+      'mesh/client/key.pem and cert.pem, with which every program of this user may connect as role client',
+    nodes:
+      'nodes/ROLE@NAME/identity/key.pem and cert.pem of each node here; manyhands issue makes a folder with key.pem, cert.pem and ca.pem for any other member',
     addresses:
-      'nodes/*/address.json, one of each node that runs: a JSON object with node_id, boot_id, role, host_name, pid, url (ws://HOST:PORT)',
+      'nodes/*/address.json, one of each node that runs: a JSON object with node_id, boot_id, role, host_name, pid, url (wss://HOST:PORT)',
   },
-  headers: HEADER,
-  steps: [
-    {
-      from: 'client',
-      sends: 'GET / HTTP/1.1, no upgrade',
-      headers: [HEADER.mesh, HEADER.role, HEADER.node, HEADER.nonce],
-      values:
-        'the mesh id; the role that the client will introduce itself with; its node id; a fresh nonce, 48 hex digits in lower case',
-    },
-    {
-      from: 'server',
-      sends: '401 with Content-Length: 0, on a connection that is kept open',
-      headers: [HEADER.role, HEADER.node, HEADER.nonce, HEADER.proof],
-      values:
-        'its role; its node id; a fresh nonce likewise; its proof, which the client checks before it goes on',
-    },
-    {
-      from: 'client',
-      sends: `GET / HTTP/1.1 on the same TCP connection, with Upgrade: websocket, Sec-WebSocket-Version: 13, Sec-WebSocket-Key and Sec-WebSocket-Protocol: ${SUBPROTOCOL}`,
-      headers: [HEADER.proof],
-      values: 'the proof of the client',
-    },
-    { from: 'server', sends: `101, with Sec-WebSocket-Protocol: ${SUBPROTOCOL}` },
-  ],
-  proof: {
-    algorithm:
-      'HMAC-SHA256, key: the 32 bytes of the secret, message: the text below in UTF-8, written as 64 hex digits in lower case',
-    text: 'a JSON array without spaces: subprotocol, side, mesh id, role, node id, client nonce, server nonce, address, port',
-    parts:
-      'side: "server" or "client", whoever proves; role and node id: of whoever proves; address and port: the server end of this TCP connection as the system of each end names it (so 127.0.0.1, not localhost), the port a number, all others strings',
+  tls: {
+    version: '1.3',
+    alpn: ALPN,
+    server_name: 'none is sent',
+    resumption: 'none: a resumed session is refused',
+    client:
+      "shows its certificate; checks that the server's is signed by ca.pem, in its dates and for server authentication, and its names as below",
+  },
+  certificate: {
+    keys: 'P-256',
+    names:
+      'the subject alternative names, exactly these two in this order: URI:mesh://MESH_ID/ROLE/NODE_ID, DNS:HOST_NAME.mesh.internal',
+    mesh_id:
+      "the first 20 hex digits of the SHA-256 of the authority's public key (SubjectPublicKeyInfo, DER)",
+    node_id: "the first 32 hex digits of the SHA-256 of the node's own",
+    usages: 'server and client authentication',
     example: example(),
   },
-  refusals: {
-    400: `an upgrade that does not offer ${SUBPROTOCOL}`,
-    401: 'an upgrade on a connection whose nonce was not asked for, or used before',
-    403: 'an Origin header (browsers), another mesh id, or a proof that is wrong',
-    426: 'a first request without these headers',
-  },
-  refused: `a refusal closes the connection; ${HEADER.refused} holds the reason in words`,
+  request: `GET / HTTP/1.1 with Upgrade: websocket, Sec-WebSocket-Version: 13, Sec-WebSocket-Key and Sec-WebSocket-Protocol: ${SUBPROTOCOL}, and without Origin; the answer is 101 with Sec-WebSocket-Protocol: ${SUBPROTOCOL}`,
+  refused: `a refusal is an HTTP answer (403; 400 for subprotocol, 426 for not-a-websocket) that closes; ${REFUSED} holds one of these words, the body says it in a sentence, Date is the server's clock. It may come before any request was sent.`,
+  refusals: REFUSALS,
   within_ms: HANDSHAKE_MS,
   masks:
     'frames of whoever dialled are masked (RFC 6455 section 5.3); the key may be all zeros. No extensions (permessage-deflate) are accepted.',
   afterwards:
-    'the introduction must name the role and the node id that were proven: else Error{forbidden} and close 4410',
+    'the introduction must name the role, the host name and the node id of the certificate (a client appends a slash and a name of this connection to its node id: a client may have many): else Error{forbidden} and close 4410',
 })
 
 export const surroundings = () => ({
@@ -102,7 +81,7 @@ export const surroundings = () => ({
     1011: 'a mistake of the closing side',
     [CLOSE_COPIED]: 'another living node has this node_id: a state directory was copied',
     [CLOSE_FALSE_CLAIM]:
-      'another role or node_id than was proven, or another role than before in the same boot',
+      'another role, node_id or host_name than the certificate has, or another role than before in the same boot',
   },
   upgrade: upgrade(),
   timing: {

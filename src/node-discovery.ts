@@ -8,6 +8,8 @@ import type { Introduction, NodeType } from '../protocol/index.ts'
 import type { Found, Mdns } from './discovery/mdns.ts'
 import { listAddresses } from './identity/state.ts'
 import type { NodeMesh } from './mesh/mesh.ts'
+import { isNear } from './mesh/near.ts'
+import { hostInUrl, isLoopback, isWildcard } from './mesh/transport.ts'
 import { KEEPS, type NodeOptions } from './options.ts'
 import type { Cancel, Clock, Log } from './ports.ts'
 
@@ -94,6 +96,7 @@ export class NodeDiscovery {
       port,
       clock,
       log,
+      isAnnounced: (own) => isReached(options.listen, own),
       onFound: (found) => this.#found(found),
       // A manager is found; a worker seeks until it has one.
       isSeeking: () => this.#seeks.length > 0 && !this.#hasManager,
@@ -103,21 +106,28 @@ export class NodeDiscovery {
       print(
         '  no mDNS: no network interface takes multicast; nodes of other state directories need --join',
       )
-    else print(`  announced  by mDNS on ${mdns.interfaces.join(', ')}`)
+    else {
+      const announced = mdns.interfaces.filter((own) => isReached(options.listen, own))
+      print(`  announced  by mDNS on ${announced.join(', ') || 'no interface'}`)
+    }
     return mdns
   }
 
-  /** The network may say anything: only a node of this mesh on this machine is dialled. */
+  /** The network may say anything: only what says to be of this mesh and is near is dialled. */
   #found({ meshId, nodeId, role, port, address, hostName }: Found): void {
     if (this.#isClosed || meshId !== this.#given.meshId) return
     if (!this.#seeks.includes(role)) return
-    if (isOwnAddress(address)) {
-      this.#given.mesh.offer({ url: `ws://127.0.0.1:${port}`, nodeId })
+    const { mesh } = this.#given
+    const isOwn = isOwnAddress(address)
+    if (isOwn) mesh.offer({ url: `wss://127.0.0.1:${port}`, nodeId })
+    if (address.startsWith('127.')) return
+    if (isOwn || isNear(address)) {
+      mesh.offer({ url: `wss://${hostInUrl(address)}:${port}`, nodeId })
       return
     }
     if (this.#elsewhere.size > 100 || this.#elsewhere.has(nodeId)) return
     this.#elsewhere.add(nodeId)
-    const reason = 'on another machine; nodes listen on loopback only so far'
+    const reason = 'announced at an address that is neither private nor link-local'
     this.#given.log.info('not dialled', { peer: hostName, address, reason })
   }
 
@@ -134,6 +144,10 @@ export class NodeDiscovery {
     )
   }
 }
+
+/** Whoever listens on loopback alone tells nobody else. */
+const isReached = (listen: string, own: string): boolean =>
+  isWildcard(listen) || listen === own || (isLoopback(listen) && isLoopback(own))
 
 const isOwnAddress = (address: string): boolean =>
   address.startsWith('127.') ||

@@ -3,17 +3,19 @@
 // A start is a straight line: state directory, slot, role, mesh, address, discovery. Each
 // step may fail with a sentence; what was opened before is then closed again.
 
-import { hostname } from 'node:os'
+import { hostname, networkInterfaces } from 'node:os'
 import type { Either } from 'fp-ts/lib/Either.js'
 import * as E from 'fp-ts/lib/Either.js'
 import type { Introduction } from '../protocol/index.ts'
 import { DEFAULT_LIMITS } from '../protocol/limits.ts'
 import { systemClock, systemRandom } from './clock.ts'
-import { baseNameOf, type Slot, takeSlot } from './identity/slots.ts'
+import { baseNameOf } from './identity/names.ts'
+import { type Slot, takeSlot } from './identity/slots.ts'
 import { type MeshState, openState, stateDirectory } from './identity/state.ts'
 import { makeLog } from './log.ts'
 import { NodeMesh } from './mesh/mesh.ts'
-import type { Listening } from './mesh/transport.ts'
+import { tlsTransport } from './mesh/tls.ts'
+import { hostInUrl, isLoopback, isWildcard, type Listening } from './mesh/transport.ts'
 import { NodeDiscovery } from './node-discovery.ts'
 import type { NodeRole, PreparedRole, PrepareRole } from './node-role.ts'
 import { KEEPS, type NodeOptions } from './options.ts'
@@ -31,6 +33,8 @@ export interface NodeSurroundings {
   readonly prepare?: Readonly<Record<NodeOptions['role'], PrepareRole>>
   readonly clock?: Clock
   readonly random?: Random
+  /** The user that runs this; default: the process's. */
+  readonly uid?: number
 }
 
 /** Why a node did not start: a sentence that names the remedy. */
@@ -59,23 +63,27 @@ const loadRoles: Readonly<Record<NodeOptions['role'], PrepareRole>> = {
   worker: async (parts) => (await import('./node-worker.ts')).prepareWorker(parts),
 }
 
+const ROOT_REFUSED =
+  'as root a node listens on loopback alone: what other machines run here would run as root; start it as another user, or say --allow-root'
+
 /** Starts a node; resolves when it listens and has said so. */
 export const startNode = async (
   options: NodeOptions,
   around: NodeSurroundings,
 ): Promise<Either<StartFailure, RunningNode>> => {
+  const { uid = process.getuid?.() } = around
+  if (uid === 0 && !isLoopback(options.listen) && !options.allowRoot)
+    return E.left({ reason: ROOT_REFUSED })
   const directory = stateDirectory(options.state, around.environment)
-  const state = openState(directory)
-  if (E.isLeft(state)) return state
+  const baseName = baseNameOf(around.environment, hostname())
+  const opened = await openState(directory, baseName)
+  if (E.isLeft(opened)) return opened
+  const state = opened.right
   try {
-    const slot = await takeSlot({
-      directory,
-      role: options.role,
-      name: options.name,
-      baseName: baseNameOf(around.environment, hostname()),
-    })
+    const { role, name } = options
+    const slot = await takeSlot({ state, role, name, baseName })
     if (E.isLeft(slot)) return slot
-    return await startIn(slot.right, state.right, options, around)
+    return await startIn(slot.right, state, options, around)
   } catch (error) {
     return E.left(faultOf(error))
   }
@@ -254,11 +262,9 @@ class Node implements RunningNode {
   }
 
   #makeMesh(self: Introduction): NodeMesh {
-    const { meshId, secret } = this.#state
-    const { lastPort } = this.#slot
+    const { lastPort, credentials } = this.#slot
     return new NodeMesh({
-      meshId,
-      secret,
+      transport: tlsTransport({ credentials, clock: this.#clock }),
       self,
       address: this.#options.listen,
       port: this.#options.port,
@@ -279,7 +285,7 @@ class Node implements RunningNode {
     )
   }
 
-  #say({ url }: Listening, { about }: PreparedRole): void {
+  #say({ url, port }: Listening, { about }: PreparedRole): void {
     const { print } = this.#around
     const { role } = this.#options
     print(`${role} ${this.hostName} is up (pid ${process.pid})`)
@@ -287,6 +293,24 @@ class Node implements RunningNode {
     print(`  ${role === 'worker' ? 'offering ' : 'keeping  '}  ${about}`)
     print(`  state      ${this.#state.directory}`)
     if (role === 'manager') print(`  join with  manyhands --role worker --join ${url}`)
+    for (const line of this.#warnings(port)) print(line)
+  }
+
+  /** What whoever started it should know about who can reach it and as whom it runs. */
+  #warnings(port: number): readonly string[] {
+    const { listen } = this.#options
+    const { uid = process.getuid?.() } = this.#around
+    const open = addressesOf(listen).map((host) => `${hostInUrl(host)}:${port}`)
+    return [
+      ...(open.length === 0
+        ? []
+        : [
+            `  open       to other machines at ${open.join(', ')}; members of this mesh alone get in`,
+          ]),
+      ...(uid === 0
+        ? ['  warning    this is root: whatever tasks run, runs as root']
+        : []),
+    ]
   }
 
   #discover(mesh: NodeMesh, { port }: Listening, self: Introduction): void {
@@ -303,4 +327,15 @@ class Node implements RunningNode {
     })
     this.#discovery.start()
   }
+}
+
+/** The addresses at which other machines reach it. */
+const addressesOf = (listen: string): readonly string[] => {
+  if (isLoopback(listen)) return []
+  if (!isWildcard(listen)) return [listen]
+  return Object.values(networkInterfaces()).flatMap((addresses = []) =>
+    addresses
+      .filter(({ internal, family }) => !internal && family === 'IPv4')
+      .map(({ address }) => address),
+  )
 }

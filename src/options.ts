@@ -11,6 +11,8 @@ export interface NodeOptions {
   readonly name: HostName | undefined
   readonly state: string | undefined
   readonly listen: string
+  /** As root, other machines may connect all the same. */
+  readonly allowRoot: boolean
   /** 0: the port of the last time if it is free, else any. */
   readonly port: number
   readonly join: readonly string[]
@@ -58,16 +60,21 @@ export const NODE_FLAGS: readonly Flag[] = [
   {
     flag: 'state',
     value: 'DIR',
-    about: "the directory of the mesh's secret and the nodes' identities",
+    about: "the directory of the mesh's and the nodes' keys",
     byDefault: '$XDG_STATE_HOME/manyhands or ~/.local/state/manyhands',
     why: 'same user, same home: same mesh',
   },
   {
     flag: 'listen',
     value: 'ADDRESS',
-    about: 'the address to listen on; loopback only, until nodes have certificates',
+    about: 'the address to listen on; 0.0.0.0 lets other machines connect',
     byDefault: '127.0.0.1',
     why: 'nobody else can reach it',
+  },
+  {
+    flag: 'allow-root',
+    about: 'as root, listen to other machines all the same: what they run, runs as root',
+    why: 'nobody should do that by accident',
   },
   {
     flag: 'port',
@@ -80,7 +87,7 @@ export const NODE_FLAGS: readonly Flag[] = [
     flag: 'join',
     value: 'URL',
     isRepeatable: true,
-    about: 'a node to connect to, ws://host:port; tried for as long as this node lives',
+    about: 'a node to connect to, host:port; tried for as long as this node lives',
     why: 'for networks without multicast',
   },
   {
@@ -160,6 +167,7 @@ export const DEFAULTS: Omit<NodeOptions, 'role'> = {
   name: undefined,
   state: undefined,
   listen: '127.0.0.1',
+  allowRoot: false,
   port: 0,
   join: [],
   mdns: true,
@@ -184,6 +192,7 @@ export const readNodeOptions = (given: Given): Either<readonly Fault[], NodeOpti
     name: reader.read('name', undefined, parseName),
     state: reader.read('state', undefined, (text) => E.right(text)),
     listen: reader.read('listen', DEFAULTS.listen, (text) => E.right(text)),
+    allowRoot: given['allow-root'] === true,
     port: reader.read('port', DEFAULTS.port, parsePort),
     join: reader.all('join', parseUrl),
     mdns: given['no-mdns'] !== true,
@@ -261,12 +270,12 @@ const parsePort: Parse<number> = (text) =>
     ? E.right(Number(text))
     : E.left('a port from 0 to 65535')
 
-/** `ws://host:port`, or `host:port` for short. */
+/** `wss://host:port`, or `host:port` for short. */
 const parseUrl: Parse<string> = (text) => {
-  const url = /^[a-z]+:\/\//.test(text) ? text : `ws://${text}`
-  return /^ws:\/\/(\[[0-9a-f:]+\]|[A-Za-z0-9.-]+):\d{1,5}\/?$/.test(url)
+  const url = /^[a-z]+:\/\//.test(text) ? text : `wss://${text}`
+  return /^wss:\/\/(\[[0-9a-f:]+\]|[A-Za-z0-9.-]+):\d{1,5}\/?$/.test(url)
     ? E.right(url.replace(/\/$/, ''))
-    : E.left('ws://host:port')
+    : E.left('host:port or wss://host:port')
 }
 
 const parseCount: Parse<number> = (text) =>

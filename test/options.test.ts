@@ -9,13 +9,13 @@ t.test('flags that may be repeated keep each of their values', async (t) => {
     role: 'worker',
     label: ['gpu=yes', 'os=linux=x'],
     resource: ['gpu=1', 'licence=3'],
-    join: ['ws://127.0.0.1:4000', 'localhost:4001'],
+    join: ['wss://127.0.0.1:4000', 'localhost:4001'],
   })
   t.match(options, {
     right: {
       labels: { gpu: 'yes', os: 'linux=x' },
       resources: { gpu: 1, licence: 3 },
-      join: ['ws://127.0.0.1:4000', 'ws://localhost:4001'],
+      join: ['wss://127.0.0.1:4000', 'wss://localhost:4001'],
     },
   })
 })

@@ -1,7 +1,7 @@
 // Connecting: where a mesh's manager is, and a client on a connection to it. Looked for in
 // this order: the given address alone; else the managers that left their address in the
-// state directory; else those that announce themselves. The mesh's secret decides who is
-// let in, never the place where an address was found.
+// state directory; else those that announce themselves. Certificates decide who is let in
+// and who is believed, never the place where an address was found.
 
 import { randomBytes } from 'node:crypto'
 import type { Either } from 'fp-ts/lib/Either.js'
@@ -16,6 +16,8 @@ import {
   stateDirectory,
 } from '../identity/state.ts'
 import { type Connection, type DialFailure, dialMesh } from '../mesh/dial.ts'
+import { tlsTransport } from '../mesh/tls.ts'
+import type { Transport } from '../mesh/transport.ts'
 import type { Log } from '../ports.ts'
 import { Client } from './client.ts'
 import { ClientError, type ClientFailure } from './failures.ts'
@@ -24,7 +26,7 @@ import { Link, type LinkOptions } from './link.ts'
 export interface ConnectOptions extends LinkOptions {
   /** The state directory; default `$XDG_STATE_HOME/manyhands`, else `~/.local/state/manyhands`. */
   readonly state?: string
-  /** A manager's address (`ws://127.0.0.1:4000`) instead of looking for one. */
+  /** A manager's address (`wss://127.0.0.1:4000`) instead of looking for one. */
   readonly at?: string
   /** Listens for announced managers too, this long (default 1,500); 0: it does not. */
   readonly discoverMs?: number
@@ -37,9 +39,13 @@ export const connect = async (options: ConnectOptions = {}): Promise<Client> => 
   const directory = stateDirectory(options.state, process.env)
   const state = readState(directory)
   if (E.isLeft(state)) throw new ClientError(stateFailure(state.left))
-  const self = introduction()
+  const self = introduction(state.right)
+  const transport = tlsTransport({
+    credentials: state.right.client,
+    clock: systemClock,
+  })
   const dial = (signal?: AbortSignal) =>
-    dialManager({ options, state: state.right, self, signal })
+    dialManager({ options, state: state.right, transport, self, signal })
   const first = await dial(options.signal)
   if (E.isLeft(first)) throw new ClientError(first.left)
   return new Client(new Link(first.right, dial, options))
@@ -54,12 +60,12 @@ const stateFailure = (failure: {
     ? { kind: 'no-mesh', looked: [`in ${failure.path}`] }
     : { kind: 'state', path: failure.path, reason: failure.reason }
 
-/** Who this client is; another one at each connect. */
-const introduction = (): Introduction => ({
+/** Who this client is: the same member each time, with a name for this connection. */
+const introduction = ({ client: { party } }: MeshState): Introduction => ({
   node_type: 'client',
-  node_id: randomBytes(16).toString('hex'),
+  node_id: `${party.nodeId}/${randomBytes(8).toString('hex')}`,
   boot_id: randomBytes(8).toString('hex'),
-  host_name: `client-${randomBytes(4).toString('hex')}`,
+  host_name: party.hostName,
   minor: 0,
   features: [],
   max_in_flight: 1024,
@@ -70,6 +76,7 @@ const introduction = (): Introduction => ({
 interface Search {
   readonly options: ConnectOptions
   readonly state: MeshState
+  readonly transport: Transport
   readonly self: Introduction
   readonly signal: AbortSignal | undefined
 }
@@ -117,13 +124,12 @@ const dialAnnounced = async (
 }
 
 const dialOne = async (
-  { options, state, self, signal }: Search,
+  { options, transport, self, signal }: Search,
   url: string,
 ): Promise<Either<DialFailure | ClientFailure, Connection>> => {
   const dialled = await dialMesh({
     url,
-    meshId: state.meshId,
-    secret: state.secret,
+    transport,
     self,
     clock: systemClock,
     ...(options.log && { log: options.log }),

@@ -38,7 +38,7 @@ export const discoverManager = async (
     log: silent,
     onFound: (found) => {
       if (found.meshId === meshId && found.role === 'manager')
-        hear(`ws://${found.address}:${found.port}`)
+        hear(`wss://${found.address}:${found.port}`)
     },
   })
   try {

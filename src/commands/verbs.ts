@@ -76,14 +76,14 @@ const stateFlag = (command: Command): Command =>
     .optionsGroup('The mesh:')
     .option(
       '--state <dir>',
-      "where its secret and its nodes' addresses lie (default: $XDG_STATE_HOME/manyhands or ~/.local/state/manyhands)",
+      "where its keys and its nodes' addresses lie (default: $XDG_STATE_HOME/manyhands or ~/.local/state/manyhands)",
     )
 
 /** Flags of how to reach the mesh, last in each verb's help. */
 const meshFlags = (command: Command): Command =>
   stateFlag(command).option(
     '--at <url>',
-    "a manager's address (ws://host:port), instead of looking for one",
+    "a manager's address (wss://host:port), instead of looking for one",
     parsed(parseAddress),
   )
 

@@ -49,6 +49,8 @@ export interface MdnsOptions {
   readonly hostName: HostName
   /** Where this node listens; undefined: it only listens to others. */
   readonly port: number | undefined
+  /** On which interfaces, by their address, it says so (default: all). */
+  readonly isAnnounced?: (address: string) => boolean
   readonly clock: Clock
   readonly log: Log
   /** May be called again and again for the same node. */
@@ -187,7 +189,8 @@ class MdnsDiscovery implements Mdns {
     const browser = bonjour.find({ type: service })
     const ear: Ear = { bonjour, browser, settled, isBroken: false }
     mdns.on('response', (packet) => this.#heard(ear, packet))
-    this.#publish(bonjour, service)
+    const { isAnnounced = () => true } = this.#options
+    if (isAnnounced(address)) this.#publish(bonjour, service)
     return ear
   }
 

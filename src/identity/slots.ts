@@ -1,21 +1,24 @@
-// Slots: a node's own folder in the state directory, with its name, its id and a lock.
+// Slots: a node's own folder in the state directory, with its identity and a lock.
 //
 // A node that starts takes the first slot that is free: its own of the last time, after
 // kill -9 too. So names are stable without anybody writing them down: `pi`, then `pi-2`
-// for a second worker on the same machine, `pi-manager` for its manager.
+// for a second worker on the same machine, `pi-manager` for its manager. A slot's first
+// node makes the slot's key; where that cannot be (the authority is on another machine),
+// the slots that were joined are what there is.
 
 import { randomBytes } from 'node:crypto'
-import { readdirSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Either } from 'fp-ts/lib/Either.js'
 import * as E from 'fp-ts/lib/Either.js'
 import * as t from 'io-ts'
-import { HostName, NodeId, NodeType } from '../../protocol/index.ts'
+import type { HostName, NodeId, NodeType } from '../../protocol/index.ts'
+import { type Credentials, readCredentials } from './credentials.ts'
 import { makePrivateDirectory, readJson, replaceFile } from './files.ts'
+import { isAuthorityHere, makeMember, readAuthority, renewed } from './issue.ts'
 import { type DirectoryLock, lockHolder, takeLock } from './lock.ts'
-import type { NodeAddress, StateFailure } from './state.ts'
+import { type MeshState, type NodeAddress, placesOf, type StateFailure } from './state.ts'
 
-const NodeFile = t.type({ node_id: NodeId, role: NodeType, host_name: HostName })
 const LastFile = t.type({ port: t.Int })
 
 /** More nodes of one role on one machine than anybody starts by intent. */
@@ -24,6 +27,7 @@ const MAX_SUFFIX = 1000
 /** A node's slot, held until `release`. */
 export interface Slot {
   readonly directory: string
+  readonly credentials: Credentials
   readonly nodeId: NodeId
   readonly hostName: HostName
   /** Where the node of this slot listened the last time; peers look there first. */
@@ -35,69 +39,98 @@ export interface Slot {
 }
 
 export interface SlotRequest {
-  /** The state directory. */
-  readonly directory: string
+  readonly state: MeshState
   readonly role: NodeType
   /** Exactly this name (`--name`); undefined: the first free one made from `baseName`. */
   readonly name: HostName | undefined
   readonly baseName: HostName
 }
 
-/** `$B0_HOST_ID`, else the machine's name, made into a host name. */
-export const baseNameOf = (
-  environment: Readonly<Record<string, string | undefined>>,
-  machine: string,
-): HostName => {
-  const { B0_HOST_ID: given } = environment
-  if (HostName.is(given)) return given
-  const labels = machine
-    .split('.')
-    .map((label) =>
-      label
-        .replace(/[^A-Za-z0-9_-]/g, '-')
-        .slice(0, 63)
-        .replace(/^[-_]+|[-_]+$/g, ''),
-    )
-    .filter((label) => label !== '')
-  const name = labels.join('.')
-  return HostName.is(name) ? name : 'node'
-}
-
 /** Takes a slot. A name in use by a living node is refused with who holds it. */
 export const takeSlot = async (
   request: SlotRequest,
 ): Promise<Either<StateFailure, Slot>> => {
-  const { role, name, baseName } = request
+  const { role, name, baseName, state } = request
   if (name !== undefined) return takeNamed(request, name)
+  if (!isAuthorityHere(state)) return takeJoined(request)
   const first = role === 'worker' ? baseName : `${baseName}-${role}`
   for (let count = 1; count <= MAX_SUFFIX; count++) {
     const slot = await takeNamed(request, count === 1 ? first : `${first}-${count}`)
     if (E.isRight(slot) || slot.left.kind !== 'name-in-use') return slot
   }
   return E.left(
-    inUse(request.directory, `${first} and ${MAX_SUFFIX} more names are in use`),
+    inUse(state.directory, `${first} and ${MAX_SUFFIX} more names are in use`),
   )
 }
 
+/** Any slot of the role that came by an invitation. */
+const takeJoined = async (request: SlotRequest): Promise<Either<StateFailure, Slot>> => {
+  const { nodes } = placesOf(request.state.directory)
+  const start = `${request.role}@`
+  let failure: StateFailure | undefined
+  for (const folder of existsSync(nodes) ? readdirSync(nodes).sort() : []) {
+    if (!folder.startsWith(start) || !existsSync(identityIn(join(nodes, folder))))
+      continue
+    const slot = await takeNamed(request, folder.slice(start.length))
+    if (E.isRight(slot) || slot.left.kind !== 'name-in-use') return slot
+    failure ??= slot.left
+  }
+  if (failure !== undefined) return E.left(failure)
+  const authority = await readAuthority(request.state)
+  if (E.isLeft(authority)) return authority
+  throw new Error('Expected no authority here')
+}
+
+const identityIn = (slot: string): string => join(slot, 'identity')
+
+/** The folder of a node's slot. */
+export const slotPath = (directory: string, role: NodeType, hostName: HostName): string =>
+  join(placesOf(directory).nodes, `${role}@${hostName.toLowerCase()}`)
+
+/** Where a slot's key and certificate are. */
+export const identityPath = (
+  directory: string,
+  role: NodeType,
+  hostName: HostName,
+): string => identityIn(slotPath(directory, role, hostName))
+
 const takeNamed = async (
-  { directory: state, role }: SlotRequest,
+  { state, role }: SlotRequest,
   hostName: HostName,
 ): Promise<Either<StateFailure, Slot>> => {
-  const nodes = join(state, 'nodes')
-  const folder = `${role}@${hostName.toLowerCase()}`
-  const directory = join(nodes, folder)
+  const { nodes } = placesOf(state.directory)
+  const directory = slotPath(state.directory, role, hostName)
   makePrivateDirectory(directory)
   const lock = await takeLock(directory)
   if (!('release' in lock)) {
     const reason = `the name ${hostName} is in use by a living ${role} (pid ${lock.pid}); stop it, or choose another --name`
     return E.left(inUse(directory, reason))
   }
-  const other = holderOfName(nodes, folder, hostName)
-  if (other !== undefined) {
-    lock.release()
-    return E.left(inUse(directory, other))
-  }
-  return E.right(slotOf(directory, role, hostName, lock))
+  const other = holderOfName(nodes, directory, hostName)
+  const credentials =
+    other === undefined
+      ? await credentialsOf(state, role, hostName)
+      : E.left(inUse(directory, other))
+  if (E.isRight(credentials)) return E.right(slotOf(directory, credentials.right, lock))
+  lock.release()
+  return credentials
+}
+
+/** The identity that the slot keeps for good, made at its first use. Called under its lock. */
+const credentialsOf = async (
+  state: MeshState,
+  role: NodeType,
+  hostName: HostName,
+): Promise<Either<StateFailure, Credentials>> => {
+  const place = identityPath(state.directory, role, hostName)
+  const slot = slotPath(state.directory, role, hostName)
+  // Who was killed while making an identity here is dead: the lock is ours.
+  for (const name of readdirSync(slot))
+    if (name.startsWith('.new-')) rmSync(join(slot, name), { recursive: true })
+  const known = readCredentials(place, state.trust)
+  if (E.isLeft(known)) return known
+  if (known.right === undefined) return makeMember(state, { role, hostName, place })
+  return E.right(await renewed(state, place, known.right))
 }
 
 /** Names are one space for all roles: is a node of another role alive under it? */
@@ -108,7 +141,7 @@ const holderOfName = (
 ): string | undefined => {
   const end = `@${hostName.toLowerCase()}`
   for (const folder of readdirSync(nodes)) {
-    if (folder === own || !folder.endsWith(end)) continue
+    if (join(nodes, folder) === own || !folder.endsWith(end)) continue
     const holder = lockHolder(join(nodes, folder))
     if (holder !== undefined)
       return `the name ${hostName} is in use by a living ${folder.slice(0, -end.length)} (pid ${holder.pid}); stop it, or choose another --name`
@@ -124,8 +157,7 @@ const inUse = (path: string, reason: string): StateFailure => ({
 
 const slotOf = (
   directory: string,
-  role: NodeType,
-  hostName: HostName,
+  credentials: Credentials,
   lock: DirectoryLock,
 ): Slot => {
   const addressFile = join(directory, 'address.json')
@@ -133,10 +165,12 @@ const slotOf = (
   // What a killed node left behind is no address of this one.
   rmSync(addressFile, { force: true })
   const last = LastFile.decode(readJson(join(directory, 'last.json')))
+  const { hostName, nodeId } = credentials.party
   return {
     directory,
+    credentials,
     hostName,
-    nodeId: nodeIdOf(directory, role, hostName, unique),
+    nodeId,
     lastPort: E.isRight(last) ? last.right.port : undefined,
     announce: (address, port) => {
       replaceFile(join(directory, 'last.json'), `${JSON.stringify({ port })}\n`, unique)
@@ -147,21 +181,4 @@ const slotOf = (
       lock.release()
     },
   }
-}
-
-/** The id that the slot keeps for good; made at its first use. */
-const nodeIdOf = (
-  directory: string,
-  role: NodeType,
-  hostName: HostName,
-  unique: string,
-): NodeId => {
-  const path = join(directory, 'node.json')
-  const known = NodeFile.decode(readJson(path))
-  const kept = E.isRight(known) && known.right.role === role ? known.right : undefined
-  if (kept?.host_name === hostName) return kept.node_id
-  const node_id = kept?.node_id ?? randomBytes(16).toString('hex')
-  const node = { node_id, role, host_name: hostName }
-  replaceFile(path, `${JSON.stringify(node)}\n`, unique)
-  return node_id
 }

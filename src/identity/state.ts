@@ -1,57 +1,58 @@
-// The state directory: the mesh's id and secret, and the addresses of the nodes here.
+// The state directory: the mesh's authority, the members that live here, and where they
+// listen.
 //
-//   <state>/                0700
+//   <state>/                0700, every file in it 0600
 //     mesh/                 made once, in one step, however many nodes start at the same time
-//       mesh.json           { mesh_id }
-//       secret              32 random bytes, 0600
+//       ca.pem              the certificate that every member trusts
+//       ca.key              its key: only where the mesh was made
+//       client/             key.pem, cert.pem of the command line
+//     names/<name>          to whom a name was given: names.ts
 //     nodes/<slot>/         one per node: slots.ts
-//       node.json           { node_id, role, host_name }
+//       identity/           key.pem, cert.pem
 //       address.json        { node_id, boot_id, role, host_name, pid, url } while it listens
 //
-// Whoever can read the secret is a member: the same user, on this machine. Nothing here
+// Whoever can read a key here is that member: the same user, on this machine. Nothing here
 // is repaired in place: a mesh that cannot be read is named, never replaced, because a new
-// secret would split the mesh in two.
+// authority would split the mesh in two.
 
-import { randomBytes } from 'node:crypto'
-import {
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-} from 'node:fs'
-import { homedir } from 'node:os'
+import { existsSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { homedir, hostname } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { Either } from 'fp-ts/lib/Either.js'
 import * as E from 'fp-ts/lib/Either.js'
 import * as t from 'io-ts'
 import { BootId, HostName, NodeId, NodeType, Pid } from '../../protocol/scalars.ts'
 import {
-  accessFault,
-  codeOf,
-  makePrivateDirectory,
-  readJson,
-  syncDirectory,
-  writeNew,
-} from './files.ts'
+  type Credentials,
+  type CredentialsFault,
+  credentialFiles,
+  damaged,
+  placeDirectory,
+  readCredentials,
+  readTrust,
+  type Trust,
+} from './credentials.ts'
+import { accessFault, codeOf, makePrivateDirectory, readJson } from './files.ts'
 import { lockHolder } from './lock.ts'
+import { baseNameOf, claimName } from './names.ts'
+import { nodeIdOf } from './subject.ts'
 
-const SECRET_BYTES = 32
-
-/** What makes a mesh: its id, and the secret that its members prove to know. */
+/** A mesh as a state directory knows it. */
 export interface MeshState {
   readonly directory: string
   readonly meshId: string
-  readonly secret: Uint8Array
+  readonly trust: Trust
+  /** The command line's. */
+  readonly client: Credentials
 }
 
 /** Why the state directory cannot be used. `reason` names the remedy where there is one. */
 export type StateFailure =
+  | CredentialsFault
   | { readonly kind: 'no-mesh'; readonly path: string; readonly reason: string }
-  | { readonly kind: 'access'; readonly path: string; readonly reason: string }
-  | { readonly kind: 'damaged'; readonly path: string; readonly reason: string }
   | { readonly kind: 'name-in-use'; readonly path: string; readonly reason: string }
+  /** A new member is needed, and the key that makes one is on another machine. */
+  | { readonly kind: 'no-authority'; readonly path: string; readonly reason: string }
 
 /** Where a node listens, as it wrote down itself. */
 export const NodeAddress = t.type({
@@ -63,8 +64,6 @@ export const NodeAddress = t.type({
   url: t.string,
 })
 export type NodeAddress = t.TypeOf<typeof NodeAddress>
-
-const MeshFile = t.type({ mesh_id: t.string })
 
 /** `--state`, else `$XDG_STATE_HOME/manyhands`, else `~/.local/state/manyhands`; absolute. */
 export const stateDirectory = (
@@ -78,59 +77,51 @@ export const stateDirectory = (
   return join(homedir(), '.local', 'state', 'manyhands')
 }
 
+/** The files of a mesh, within its state directory. */
+export const placesOf = (directory: string) => ({
+  mesh: join(directory, 'mesh'),
+  authorityKey: join(directory, 'mesh', 'ca.key'),
+  authority: join(directory, 'mesh', 'ca.pem'),
+  client: join(directory, 'mesh', 'client'),
+  nodes: join(directory, 'nodes'),
+})
+
 /** The mesh of a state directory; fails with 'no-mesh' where no node was ever started. */
 export const readState = (directory: string): Either<StateFailure, MeshState> => {
-  const mesh = join(directory, 'mesh')
-  if (!existsSync(mesh))
+  const places = placesOf(directory)
+  if (!existsSync(places.mesh))
     return E.left({
       kind: 'no-mesh',
       path: directory,
       reason: `no mesh in ${directory}; start one with: manyhands up`,
     })
-  const secretPath = join(mesh, 'secret')
   const fault =
     accessFault(directory, 'directory') ??
-    accessFault(mesh, 'directory') ??
-    accessFault(secretPath, 'file')
+    accessFault(places.mesh, 'directory') ??
+    accessFault(places.authorityKey, 'file')
   if (fault !== undefined) return E.left({ kind: 'access', ...fault })
-  return readMesh(directory, mesh, secretPath)
+  if (existsSync(join(places.mesh, 'secret')))
+    return E.left(damaged(places.mesh, 'was made by an older version, without keys'))
+  const trust = readTrust(places.authority)
+  if (E.isLeft(trust)) return trust
+  const client = readCredentials(places.client, trust.right)
+  if (E.isLeft(client)) return client
+  if (client.right === undefined) return E.left(damaged(places.client, 'is missing'))
+  const { meshId } = trust.right
+  return E.right({ directory, meshId, trust: trust.right, client: client.right })
 }
-
-const readMesh = (
-  directory: string,
-  mesh: string,
-  secretPath: string,
-): Either<StateFailure, MeshState> => {
-  const file = MeshFile.decode(readJson(join(mesh, 'mesh.json')))
-  if (E.isLeft(file) || !/^[0-9a-f]{32}$/.test(file.right.mesh_id))
-    return E.left(damaged(join(mesh, 'mesh.json'), 'holds no mesh id'))
-  try {
-    const secret = readFileSync(secretPath)
-    if (secret.byteLength !== SECRET_BYTES)
-      return E.left(damaged(secretPath, `is not ${SECRET_BYTES} bytes long`))
-    return E.right({ directory, meshId: file.right.mesh_id, secret })
-  } catch (error) {
-    return E.left({
-      kind: 'access',
-      path: secretPath,
-      reason: `cannot read ${secretPath} (${codeOf(error)})`,
-    })
-  }
-}
-
-const damaged = (path: string, what: string): StateFailure => ({
-  kind: 'damaged',
-  path,
-  reason: `${path} ${what}; it is not replaced, because that would split the mesh: restore it, or stop all nodes here and remove the directory`,
-})
 
 /** The mesh of a state directory, made if there is none: of several at once, one wins and all use it. */
-export const openState = (directory: string): Either<StateFailure, MeshState> => {
+export const openState = async (
+  directory: string,
+  baseName: HostName = baseNameOf(process.env, hostname()),
+): Promise<Either<StateFailure, MeshState>> => {
   try {
     makePrivateDirectory(directory)
     const fault = accessFault(directory, 'directory')
     if (fault !== undefined) return E.left({ kind: 'access', ...fault })
-    if (!existsSync(join(directory, 'mesh'))) createMesh(directory)
+    sweepDrafts(directory)
+    if (!existsSync(placesOf(directory).mesh)) await createMesh(directory, baseName)
   } catch (error) {
     return E.left({
       kind: 'access',
@@ -138,29 +129,50 @@ export const openState = (directory: string): Either<StateFailure, MeshState> =>
       reason: `cannot make the state directory ${directory} (${codeOf(error)}); choose another with --state`,
     })
   }
-  return readState(directory)
+  const state = readState(directory)
+  if (E.isRight(state) && existsSync(placesOf(directory).authorityKey))
+    claimName({ directory, party: state.right.client.party, holder: CLIENT })
+  return state
 }
 
-const createMesh = (directory: string): void => {
-  const draft = mkdtempSync(join(directory, '.new-'))
-  try {
-    const mesh = { mesh_id: randomBytes(16).toString('hex') }
-    writeNew(join(draft, 'mesh.json'), `${JSON.stringify(mesh)}\n`)
-    writeNew(join(draft, 'secret'), randomBytes(SECRET_BYTES))
-    syncDirectory(draft)
-    renameSync(draft, join(directory, 'mesh'))
-    syncDirectory(directory)
-  } catch (error) {
-    rmSync(draft, { recursive: true, force: true })
-    // Another start was first: its mesh is ours.
-    if (!['ENOTEMPTY', 'EEXIST'].includes(codeOf(error))) throw error
+/** The client's folder, beside the mesh's own files. */
+const CLIENT = join('mesh', 'client')
+
+const createMesh = async (directory: string, baseName: HostName): Promise<void> => {
+  const { certify, makeAuthority, makeKeys, toPem } = await import('./x509.ts')
+  const authority = await makeAuthority()
+  const { privateKey, publicKey } = makeKeys()
+  const client = {
+    role: 'client',
+    nodeId: nodeIdOf(publicKey),
+    // A name is at most 200 letters long.
+    hostName: `${baseName.length > 190 ? 'node' : baseName}-client`,
+  } as const
+  const certificate = await certify(authority, client, publicKey)
+  // Another start may be first: its mesh is ours then.
+  placeDirectory(placesOf(directory).mesh, {
+    'ca.key': toPem(authority.key),
+    'ca.pem': authority.certificatePem,
+    ...credentialFiles(toPem(privateKey), certificate, 'client'),
+  })
+}
+
+/** Whoever was killed between making a directory and naming it left it; a living one is quick. */
+const DRAFT_LIFE_MS = 3_600_000
+
+const sweepDrafts = (directory: string): void => {
+  for (const name of readdirSync(directory)) {
+    if (!name.startsWith('.new-')) continue
+    const draft = join(directory, name)
+    const ageMs = Date.now() - (statSync(draft, { throwIfNoEntry: false })?.mtimeMs ?? 0)
+    if (ageMs > DRAFT_LIFE_MS) rmSync(draft, { recursive: true, force: true })
   }
 }
 
 /** Did a manager ever start here? Then this is where its mesh is looked for. */
 export const hasHadManager = (directory: string): boolean => {
   try {
-    const slots = readdirSync(join(directory, 'nodes'))
+    const slots = readdirSync(placesOf(directory).nodes)
     return slots.some((slot) => slot.startsWith('manager@'))
   } catch {
     return false
@@ -169,7 +181,7 @@ export const hasHadManager = (directory: string): boolean => {
 
 /** The nodes of this state directory that listen now. What a killed node left behind is skipped. */
 export const listAddresses = (directory: string): readonly NodeAddress[] => {
-  const nodes = join(directory, 'nodes')
+  const { nodes } = placesOf(directory)
   let slots: readonly string[]
   try {
     slots = readdirSync(nodes)

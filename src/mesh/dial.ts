@@ -10,7 +10,7 @@ import type { Ending } from './closing.ts'
 import type { DialFailure } from './failures.ts'
 import { knock } from './knock.ts'
 import { Link } from './link.ts'
-import type { ProvenSocket } from './transport.ts'
+import type { ProvenSocket, Transport } from './transport.ts'
 
 export type { DialFailure } from './failures.ts'
 
@@ -32,8 +32,7 @@ export interface Connection {
 
 export interface DialOptions {
   readonly url: string
-  readonly meshId: string
-  readonly secret: Uint8Array
+  readonly transport: Transport
   readonly self: Introduction
   readonly clock: Clock
   readonly log?: Log
@@ -47,14 +46,12 @@ const silent: Log = {
   debug: () => undefined,
 }
 
-/** Dials a node, both sides proving that they know the mesh's secret. Never rejects. */
+/** Dials a node; both sides know each other by their certificates. Never rejects. */
 export const dialMesh = async (
   options: DialOptions,
 ): Promise<Either<DialFailure, Connection>> => {
-  const { url, meshId, secret, self, signal } = options
-  const party = { role: self.node_type, nodeId: self.node_id }
-  const credentials = { meshId, secret, self: party, maxFrameBytes: self.max_frame }
-  const socket = await knock(url, credentials, signal)
+  const { url, transport, self, signal } = options
+  const socket = await knock({ url, transport, maxFrameBytes: self.max_frame, signal })
   return E.isLeft(socket) ? socket : introduce(socket.right, options)
 }
 

@@ -21,7 +21,11 @@ export interface DiallerOptions {
   readonly random: Random
   readonly log: Log
   /** Connects and resolves with whom; never rejects. */
-  readonly connect: (url: string) => Promise<Either<DialFailure, NodeId>>
+  readonly connect: (
+    url: string,
+    /** Only this node will do. */
+    wanted: NodeId | undefined,
+  ) => Promise<Either<DialFailure, NodeId>>
   readonly isConnected: (nodeId: NodeId) => boolean
 }
 
@@ -30,6 +34,8 @@ interface Target {
   /** Given by a person: never forgotten. */
   readonly isGiven: boolean
   nodeId: NodeId | undefined
+  /** Whom the address was said to be of; a person's word is for whoever is there. */
+  wanted: NodeId | undefined
   state: 'dialling' | 'waiting' | 'connected'
   failures: number
   failingSinceMs: number
@@ -50,13 +56,16 @@ export class Dialler {
 
   /** An address worth a connection. Known ones are left to their own pace. */
   offer(url: string, nodeId: NodeId | undefined, isGiven: boolean): void {
-    if (this.#isClosed || this.#targets.has(url)) return
+    const known = this.#targets.get(url)
+    if (known !== undefined) this.#correct(known, nodeId)
+    if (this.#isClosed || known !== undefined) return
     if (nodeId !== undefined && this.#options.isConnected(nodeId)) return
     if (!isGiven && this.#targets.size >= MAX_TARGETS) return
     const target: Target = {
       url,
       isGiven,
       nodeId,
+      wanted: isGiven ? undefined : nodeId,
       state: 'waiting',
       failures: 0,
       failingSinceMs: this.#options.clock.now(),
@@ -65,6 +74,14 @@ export class Dialler {
     }
     this.#targets.set(url, target)
     this.#dial(target)
+  }
+
+  /** Another node has the address now, it is said. It is dialled in its own time. */
+  #correct(target: Target, nodeId: NodeId | undefined): void {
+    if (target.isGiven || nodeId === undefined || target.wanted === nodeId) return
+    if (target.state === 'connected') return
+    target.wanted = nodeId
+    target.failures = 0
   }
 
   /** The connection to a node ended: its addresses are dialled again at once. */
@@ -94,7 +111,7 @@ export class Dialler {
     target.cancel = nothing
     target.state = 'dialling'
     const { connect, isConnected } = this.#options
-    void connect(target.url).then((result) => {
+    void connect(target.url, target.wanted).then((result) => {
       if (this.#isClosed) return
       if (E.isRight(result)) target.nodeId = result.right
       const { nodeId } = target

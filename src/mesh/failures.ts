@@ -23,6 +23,5 @@ export type DialFailure =
 
 /** Why a node cannot listen. */
 export type ListenFailure =
-  | { readonly kind: 'not-loopback'; readonly address: string; readonly reason: string }
   | { readonly kind: 'port-in-use'; readonly address: string; readonly reason: string }
   | { readonly kind: 'cannot-listen'; readonly address: string; readonly reason: string }

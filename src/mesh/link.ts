@@ -8,6 +8,7 @@
 
 import { Conversation } from '../../protocol/conversation.ts'
 import type { Introduction, Kind, RequestOf, Respond } from '../../protocol/index.ts'
+import type { Party } from '../identity/subject.ts'
 import type { Clock, Log, Peer, Settle } from '../ports.ts'
 import {
   CLOSE_FALSE_CLAIM,
@@ -17,7 +18,7 @@ import {
 } from './closing.ts'
 import { CorkedSender } from './corked.ts'
 import { Pings } from './pings.ts'
-import type { ProvenSocket } from './transport.ts'
+import { hostInUrl, type ProvenSocket } from './transport.ts'
 
 /** RFC 6455 section 5.5: a close reason has at most 123 bytes. */
 const MAX_REASON = 120
@@ -188,10 +189,11 @@ export class Link {
   }
 
   /** The introduction must agree with what was proven. */
-  #judge({ node_type, node_id }: Introduction) {
+  #judge({ node_type, node_id, host_name }: Introduction) {
     const { party } = this.#options.socket
-    const isProven = node_id === party.nodeId && node_type === party.role
-    const reason = 'node_id or node_type is not the one that was proven'
+    const isProven =
+      isIdOf(party, node_id) && node_type === party.role && host_name === party.hostName
+    const reason = 'node_id, node_type or host_name is not the one that was proven'
     return (
       isProven || ({ code: 'forbidden', closeCode: CLOSE_FALSE_CLAIM, reason } as const)
     )
@@ -221,6 +223,10 @@ export class Link {
   }
 }
 
+/** A client may have many connections: each appends a slash and a name of its own to its id. */
+const isIdOf = ({ role, nodeId }: Party, claimed: string): boolean =>
+  claimed === nodeId || (role === 'client' && claimed.startsWith(`${nodeId}/`))
+
 const peerOf = (introduction: Introduction, socket: ProvenSocket): Peer => ({
   nodeId: introduction.node_id,
   bootId: introduction.boot_id,
@@ -233,7 +239,7 @@ const peerOf = (introduction: Introduction, socket: ProvenSocket): Peer => ({
 
 const statedUrl = ({ listen_port: port }: Introduction, host: string) => {
   if (port === undefined) return undefined
-  return `ws://${host.includes(':') ? `[${host}]` : host}:${port}`
+  return `wss://${hostInUrl(host)}:${port}`
 }
 
 /** Errors of the path, not of the far end: they say nothing about whether it lives. */

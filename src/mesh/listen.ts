@@ -1,91 +1,73 @@
-// The server's side of a meeting: an HTTP server that upgrades who has proven the secret
-// and costs next to nothing for everybody else.
+// The server's side of a meeting: callers become known by their transport, and only then
+// is an HTTP parser put on their socket, to upgrade it to a WebSocket. Whoever is not known
+// costs a bounded number of bounded things.
 
 import {
   createServer,
+  type Server as HttpServer,
   type IncomingMessage,
-  type Server,
   type ServerResponse,
 } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import type { AddressInfo, Server, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Either } from 'fp-ts/lib/Either.js'
 import * as E from 'fp-ts/lib/Either.js'
 import { WebSocketServer } from 'ws'
-import { NodeId, NodeType } from '../../protocol/index.ts'
-import {
-  isNonce,
-  isProven,
-  type Meeting,
-  makeNonce,
-  type Party,
-  prove,
-} from '../identity/secret.ts'
+import { REFUSALS, type RefusalWord } from '../identity/refusals.ts'
 import type { Cancel, Clock, Log } from '../ports.ts'
 import type { ListenFailure } from './failures.ts'
 import {
-  type Credentials,
   HANDSHAKE_MS,
-  HEADER,
-  isLoopback,
+  hostInUrl,
+  isWildcard,
   type Listening,
-  LOOPBACK_ONLY,
+  type Met,
   type ProvenSocket,
+  REFUSED,
   receiveLimits,
   SUBPROTOCOL,
+  type Transport,
 } from './transport.ts'
 
-/** Connections that have not proven anything; the oldest makes room for a newer one. */
-const MAX_UNPROVEN = 64
+/** Connections that are not open yet; the oldest makes room for a newer one. */
+const MAX_HALF_OPEN = 256
 /** Refusals that are logged in one period; the rest are counted, so that nobody can fill a disk. */
 const MAX_NOTES = 20
 const NOTES_PERIOD_MS = 10_000
 /** A handshake is a dozen short headers. */
 const MAX_HEADER_BYTES = 4096
 
-interface ListenOptions {
+export interface ListenOptions {
   readonly address: string
   /** 0 = any free one. */
   readonly port: number
-  readonly credentials: Credentials
+  readonly transport: Transport
+  /** Largest message taken, in bytes: more closes the socket (1009). */
+  readonly maxFrameBytes: number
   readonly clock: Clock
   readonly log: Log
   readonly accept: (socket: ProvenSocket) => void
 }
 
-/** What a client claimed in its first request, on this TCP connection. */
-interface Challenge {
-  readonly party: Party
-  readonly clientNonce: string
-  readonly serverNonce: string
-}
-
-interface Refusal {
-  readonly status: number
-  readonly reason: string
-}
-
-/** Listens on a loopback address; every other one is refused with the reason. */
+/** Listens; an address that is not this machine's or taken is told with the remedy. */
 export const listen = async (
   options: ListenOptions,
 ): Promise<Either<ListenFailure, Listening>> => {
-  const address = `${options.address}:${options.port}`
-  if (!isLoopback(options.address))
-    return E.left({
-      kind: 'not-loopback',
-      address,
-      reason: `cannot listen on ${options.address}: ${LOOPBACK_ONLY}`,
-    })
+  const address = `${hostInUrl(options.address)}:${options.port}`
   const porter = new Porter(options)
   try {
     await porter.listen()
   } catch (error) {
-    return E.left(listenFailure(address, error))
+    return E.left(listenFailure(options, address, error))
   }
   return E.right(porter)
 }
 
-const listenFailure = (address: string, error: unknown): ListenFailure => {
+const listenFailure = (
+  options: ListenOptions,
+  address: string,
+  error: unknown,
+): ListenFailure => {
   const code =
     error instanceof Error && 'code' in error ? String(error.code) : String(error)
   if (code === 'EADDRINUSE')
@@ -94,28 +76,36 @@ const listenFailure = (address: string, error: unknown): ListenFailure => {
       address,
       reason: `${address} is in use by another program; give another --port, or none to take any free one`,
     }
+  const why =
+    code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND'
+      ? `${options.address} is no address of this machine; --listen 0.0.0.0 is all of them`
+      : code
   return {
     kind: 'cannot-listen',
     address,
-    reason: `cannot listen on ${address} (${code})`,
+    reason: `cannot listen on ${address} (${why})`,
   }
 }
 
-/** Stands at the door: challenges, checks, upgrades. */
+/** Stands at the door: lets the transport know callers, then upgrades them. */
 class Porter implements Listening {
   readonly #options: ListenOptions
   readonly #server: Server
+  readonly #http: HttpServer
   readonly #upgrader: WebSocketServer
-  /** Unproven TCP connections, oldest first, each with the timer that ends it. */
-  readonly #unproven = new Map<Socket, Cancel>()
-  readonly #challenges = new WeakMap<Socket, Challenge>()
+  /** TCP connections that are no WebSocket yet, oldest first, each with the end of its time. */
+  readonly #halfOpen = new Map<
+    string,
+    { readonly socket: Socket; readonly cancel: Cancel }
+  >()
+  readonly #met = new WeakMap<Duplex, Met>()
   #notes = 0
   #notesSinceMs = 0
   #closed: Promise<void> | undefined
 
   constructor(options: ListenOptions) {
     this.#options = options
-    this.#server = createServer({
+    this.#http = createServer({
       maxHeaderSize: MAX_HEADER_BYTES,
       // Our own timer below is shorter; Node's periodic check would only cost idle time.
       connectionsCheckingInterval: 2 ** 30,
@@ -125,14 +115,22 @@ class Porter implements Listening {
       noServer: true,
       clientTracking: false,
       handleProtocols: () => SUBPROTOCOL,
-      ...receiveLimits(options.credentials.maxFrameBytes),
+      ...receiveLimits(options.maxFrameBytes),
+    })
+    this.#server = options.transport.makeServer({
+      known: (socket, met) => {
+        this.#met.set(socket, met)
+        this.#http.emit('connection', socket)
+      },
+      refused: (socket, word) => this.#note(socket, REFUSALS[word]),
+      broken: (socket, what) => this.#note(socket, what),
     })
     this.#server.on('connection', (socket) => this.#admit(socket))
-    this.#server.on('request', (request, response) => this.#challenge(request, response))
-    this.#server.on('upgrade', (request, socket, head) =>
+    this.#http.on('request', (request, response) => this.#answer(request, response))
+    this.#http.on('upgrade', (request, socket, head) =>
       this.#upgrade(request, socket, head),
     )
-    this.#server.on('clientError', (_error, socket) => {
+    this.#http.on('clientError', (_error, socket) => {
       this.#note(socket as Socket, 'what came is not HTTP')
       socket.destroy()
     })
@@ -144,8 +142,10 @@ class Porter implements Listening {
   }
 
   get url(): string {
-    const { address } = this.#options
-    return `ws://${address.includes(':') ? `[${address}]` : address}:${this.port}`
+    const { address, transport } = this.#options
+    // What listens everywhere is reached from here by loopback.
+    const host = isWildcard(address) ? '127.0.0.1' : hostInUrl(address)
+    return `${transport.scheme}://${host}:${this.port}`
   }
 
   listen(): Promise<void> {
@@ -165,112 +165,74 @@ class Porter implements Listening {
   close(): Promise<void> {
     this.#closed ??= new Promise((resolve) => {
       this.#server.close(() => resolve())
-      for (const socket of this.#unproven.keys()) socket.destroy()
+      for (const { socket } of this.#halfOpen.values()) socket.destroy()
     })
     return this.#closed
   }
 
   #admit(socket: Socket): void {
-    if (this.#unproven.size >= MAX_UNPROVEN) {
-      const [oldest] = this.#unproven.keys()
-      oldest?.destroy()
+    // Without a listener a reset connection would be an uncaught error.
+    socket.on('error', () => undefined)
+    const key = keyOf(socket)
+    if (key === undefined) {
+      socket.destroy()
+      return
     }
+    this.#makeRoom()
     const cancel = this.#options.clock.after(HANDSHAKE_MS, () => {
       this.#note(socket, `nothing was proven within ${HANDSHAKE_MS} ms`)
       socket.destroy()
     })
-    this.#unproven.set(socket, cancel)
-    socket.once('close', () => this.#release(socket))
-    // Without a listener a reset connection would be an uncaught error.
-    socket.on('error', () => undefined)
+    this.#halfOpen.set(key, { socket, cancel })
+    socket.once('close', () => this.#forget(key))
   }
 
-  /** The connection is no longer an unproven one: it was upgraded, or is gone. */
-  #release(socket: Socket): void {
-    this.#unproven.get(socket)?.()
-    this.#unproven.delete(socket)
-  }
-
-  #challenge(request: IncomingMessage, response: ServerResponse): void {
-    const { credentials } = this.#options
-    const claim = this.#readClaim(request)
-    if ('status' in claim) {
-      this.#note(request.socket, claim.reason)
-      response.writeHead(claim.status, refusalHeaders(claim)).end(`${claim.reason}\n`)
+  #makeRoom(): void {
+    if (this.#halfOpen.size < MAX_HALF_OPEN) return
+    for (const [key, { socket }] of this.#halfOpen) {
+      // Its 'close' comes in a later turn.
+      this.#forget(key)
+      socket.destroy()
       return
     }
-    const challenge = { ...claim, serverNonce: makeNonce() }
-    this.#challenges.set(request.socket, challenge)
-    const { secret, self, meshId } = credentials
-    const meeting = meetingAt(request.socket, meshId, challenge)
-    response
-      .writeHead(401, {
-        'WWW-Authenticate': 'Manyhands',
-        'Content-Length': 0,
-        [HEADER.role]: self.role,
-        [HEADER.node]: self.nodeId,
-        [HEADER.nonce]: challenge.serverNonce,
-        [HEADER.proof]: prove(secret, 'server', self, meeting),
-      })
-      .end()
   }
 
-  #readClaim(request: IncomingMessage): Omit<Challenge, 'serverNonce'> | Refusal {
-    const { headers } = request
-    if (headers.origin !== undefined)
-      return { status: 403, reason: 'browsers are not served here' }
-    const { [HEADER.role]: role, [HEADER.node]: nodeId, [HEADER.nonce]: nonce } = headers
-    if (!NodeType.is(role) || !NodeId.is(nodeId) || !isNonce(nonce))
-      return {
-        status: 426,
-        reason: `this port speaks ${SUBPROTOCOL} with members of its mesh only`,
-      }
-    if (headers[HEADER.mesh] !== this.#options.credentials.meshId)
-      return { status: 403, reason: 'this node belongs to another mesh' }
-    return { party: { role, nodeId }, clientNonce: nonce }
+  /** The connection is no longer a half-open one: it was upgraded, or is gone. */
+  #forget(key: string): void {
+    this.#halfOpen.get(key)?.cancel()
+    this.#halfOpen.delete(key)
+  }
+
+  /** Known, and not a WebSocket: a member's browser or curl. */
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    const word = request.headers.origin === undefined ? 'not-a-websocket' : 'origin'
+    this.#note(request.socket, REFUSALS[word])
+    response
+      .writeHead(word === 'origin' ? 403 : 426, refusalHeaders(word))
+      .end(`${REFUSALS[word]}\n`)
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    // Node's HTTP server gives its TCP socket; its type is Duplex for TLS's sake.
+    // Node's HTTP server gives the socket that it was given; its type is Duplex for all.
     const raw = socket as Socket
-    const verdict = this.#judge(request, raw)
-    if ('status' in verdict) {
-      this.#note(raw, verdict.reason)
-      endWithRefusal(raw, verdict)
+    const met = this.#met.get(socket)
+    const word = wordFor(request)
+    if (word !== undefined || met === undefined) {
+      this.#note(raw, REFUSALS[word ?? 'no-certificate'])
+      endWithRefusal(raw, word ?? 'no-certificate')
       return
     }
     this.#upgrader.handleUpgrade(request, socket, head, (ws) => {
-      this.#release(raw)
+      this.#forget(keyOf(raw) ?? '')
       raw.setNoDelay(true)
       this.#options.accept({
+        ...met,
         ws,
         raw,
-        party: verdict,
-        remoteAddress: raw.remoteAddress ?? '',
+        remoteAddress: plainAddress(raw.remoteAddress ?? ''),
         dialledUrl: undefined,
       })
     })
-  }
-
-  #judge(request: IncomingMessage, socket: Socket): Party | Refusal {
-    const { headers } = request
-    if (headers.origin !== undefined)
-      return { status: 403, reason: 'browsers are not served here' }
-    if (!offers(headers['sec-websocket-protocol']))
-      return { status: 400, reason: `the subprotocol ${SUBPROTOCOL} is required` }
-    const challenge = this.#challenges.get(socket)
-    this.#challenges.delete(socket)
-    if (challenge === undefined)
-      return { status: 401, reason: 'ask for a nonce first: no proof without one' }
-    const { secret, meshId } = this.#options.credentials
-    const meeting = meetingAt(socket, meshId, challenge)
-    const proof = headers[HEADER.proof]
-    if (!isProven(proof, secret, 'client', challenge.party, meeting))
-      return {
-        status: 403,
-        reason: 'the proof is wrong: it was not made with the secret of this mesh',
-      }
-    return challenge.party
   }
 
   #note(socket: Socket, reason: string): void {
@@ -289,29 +251,35 @@ class Porter implements Listening {
   }
 }
 
-/** Where it was really met, not where it listens: a go-between may sit at another address. */
-const meetingAt = (
-  { localAddress: address = '', localPort: port = 0 }: Socket,
-  meshId: string,
-  { clientNonce, serverNonce }: Challenge,
-): Meeting => ({ meshId, clientNonce, serverNonce, address, port })
+/** The same for a TCP connection and the TLS socket upon it; undefined once it is gone. */
+const keyOf = ({ remoteAddress, remotePort }: Socket): string | undefined =>
+  remotePort === undefined ? undefined : `${remoteAddress} ${remotePort}`
+
+/** An IPv4 caller of a socket that serves both: `::ffff:10.0.0.1`. */
+const plainAddress = (address: string): string => address.replace(/^::ffff:/, '')
+
+const wordFor = ({ headers }: IncomingMessage): RefusalWord | undefined => {
+  if (headers.origin !== undefined) return 'origin'
+  return offers(headers['sec-websocket-protocol']) ? undefined : 'subprotocol'
+}
 
 const offers = (header: string | undefined): boolean =>
   header?.split(',').some((name) => name.trim() === SUBPROTOCOL) ?? false
 
-const refusalHeaders = ({ reason }: Refusal) => ({
+const refusalHeaders = (word: RefusalWord) => ({
   Connection: 'close',
   'Content-Type': 'text/plain; charset=utf-8',
-  [HEADER.refused]: reason,
+  [REFUSED]: word,
 })
 
-const endWithRefusal = (socket: Socket, { status, reason }: Refusal): void => {
+const endWithRefusal = (socket: Socket, word: RefusalWord): void => {
+  const text = `${REFUSALS[word]}\n`
   const lines = [
-    `HTTP/1.1 ${status} Refused`,
+    word === 'subprotocol' ? 'HTTP/1.1 400 Bad Request' : 'HTTP/1.1 403 Forbidden',
     'Connection: close',
     'Content-Type: text/plain; charset=utf-8',
-    `Content-Length: ${Buffer.byteLength(reason) + 1}`,
-    `${HEADER.refused}: ${reason}`,
+    `Content-Length: ${Buffer.byteLength(text)}`,
+    `${REFUSED}: ${word}`,
   ]
-  socket.end(`${lines.join('\r\n')}\r\n\r\n${reason}\n`)
+  socket.end(`${lines.join('\r\n')}\r\n\r\n${text}`)
 }

@@ -23,7 +23,12 @@ import { Link, type LinkEvents } from './link.ts'
 import { listen } from './listen.ts'
 import { judgePair, PROBE_MS } from './pairs.ts'
 import { isRefused } from './refused.ts'
-import type { Credentials, Listening, ProvenSocket } from './transport.ts'
+import {
+  isLoopback,
+  type Listening,
+  type ProvenSocket,
+  type Transport,
+} from './transport.ts'
 
 /** What a role offers to the mesh. Its functions are called in the turn of the event. */
 export interface Role {
@@ -35,8 +40,7 @@ export interface Role {
 }
 
 export interface NodeMeshOptions {
-  readonly meshId: string
-  readonly secret: Uint8Array
+  readonly transport: Transport
   /** Without listen_port, which is known only when it listens. */
   readonly self: Introduction
   readonly address: string
@@ -65,7 +69,6 @@ type Connecting = (result: Either<DialFailure, NodeId>) => void
 
 export class NodeMesh implements Mesh {
   readonly #options: NodeMeshOptions
-  readonly #credentials: Credentials
   readonly #dialler: Dialler
   readonly #current = new Map<NodeId, Link>()
   /** Every link that has not ended, the unintroduced and the superfluous too. */
@@ -83,18 +86,12 @@ export class NodeMesh implements Mesh {
   constructor(options: NodeMeshOptions) {
     this.#options = options
     this.#self = options.self
-    const { meshId, secret, self, clock, random, log } = options
-    this.#credentials = {
-      meshId,
-      secret,
-      self: { role: self.node_type, nodeId: self.node_id },
-      maxFrameBytes: self.max_frame,
-    }
+    const { clock, random, log } = options
     this.#dialler = new Dialler({
       clock,
       random,
       log,
-      connect: (url) => this.#connect(url),
+      connect: (url, nodeId) => this.#connect(url, nodeId),
       isConnected: (nodeId) => this.#current.has(nodeId),
     })
   }
@@ -115,10 +112,10 @@ export class NodeMesh implements Mesh {
   }
 
   #listen(port: number): Promise<Either<ListenFailure, Listening>> {
-    const { address, clock, log } = this.#options
-    const credentials = this.#credentials
+    const { address, transport, clock, log } = this.#options
     const accept = (socket: ProvenSocket) => void this.#take(socket)
-    return listen({ address, port, credentials, clock, log, accept })
+    const maxFrameBytes = this.#self.max_frame
+    return listen({ address, port, transport, maxFrameBytes, clock, log, accept })
   }
 
   /** The connected nodes. */
@@ -183,7 +180,7 @@ export class NodeMesh implements Mesh {
 
   /** In vain is nothing to speak of: who is alive dials too. */
   async #dialOnce(url: string): Promise<void> {
-    const result = await this.#connect(url)
+    const result = await this.#connect(url, undefined)
     if (E.isRight(result)) return
     const { reason } = result.left
     this.#options.log.debug('cannot connect', { url, reason })
@@ -206,8 +203,14 @@ export class NodeMesh implements Mesh {
     await Promise.all([this.#listening?.close(), ...links])
   }
 
-  async #connect(url: string): Promise<Either<DialFailure, NodeId>> {
-    const socket = await knock(url, this.#credentials, this.#aborter.signal)
+  async #connect(
+    url: string,
+    nodeId: NodeId | undefined,
+  ): Promise<Either<DialFailure, NodeId>> {
+    const { transport } = this.#options
+    const { signal } = this.#aborter
+    const maxFrameBytes = this.#self.max_frame
+    const socket = await knock({ url, nodeId, transport, maxFrameBytes, signal })
     if (E.isLeft(socket)) return socket
     if (this.#closed !== undefined) {
       socket.right.ws.terminate()
@@ -220,10 +223,18 @@ export class NodeMesh implements Mesh {
 
   #take(socket: ProvenSocket): Link {
     const { clock, log } = this.#options
-    const link = new Link({ socket, self: this.#self, clock, log, events: this.#events })
+    const self = this.#selfFor(socket)
+    const link = new Link({ socket, self, clock, log, events: this.#events })
     this.#links.add(link)
     if (this.#closed !== undefined) void link.close()
     return link
+  }
+
+  /** Who listens on loopback alone is not reached there from another machine. */
+  #selfFor({ remoteAddress }: ProvenSocket): Introduction {
+    if (!isLoopback(this.#options.address) || isLoopback(remoteAddress)) return this.#self
+    const { listen_port: _, ...self } = this.#self
+    return self
   }
 
   readonly #events: LinkEvents = {
@@ -364,7 +375,8 @@ export class NodeMesh implements Mesh {
 
 const pairedLink = (link: Link & { readonly peer?: Peer | undefined }) => {
   const { peer, isOurs, openedAtMs } = link
-  const { nodeId, role } = link.party
+  const { role } = link.party
+  const nodeId = peer?.nodeId ?? link.party.nodeId
   return { peer: { nodeId, role, bootId: peer?.bootId ?? '' }, isOurs, openedAtMs }
 }
 

@@ -1,19 +1,13 @@
-// The one place that makes the mesh's server and dials its clients: plain WebSocket on
-// loopback, each end proving the mesh's secret before any message. TLS will replace what
-// is in listen.ts, knock.ts and this file; the rest of the mesh sees proven sockets only.
-//
-//   client                                    server
-//   GET / (mesh, role, node, nonce)      ->
-//                                        <-   401 (role, node, nonce, proof)
-//   upgrade (role, node, proof)          ->   on the same TCP connection
-//                                        <-   101, or 403 with the reason in words
-//
-// A nonce lives in its TCP connection: it can be used there, once, within five seconds.
+// Transport: how bytes reach a far end, and how it is known who that is. In every node it
+// is tls.ts; a benchmark hands in a plain one. The rest of the mesh sees proven sockets
+// and never a certificate.
 
-import type { Socket } from 'node:net'
+import type { Server, Socket } from 'node:net'
 import type { Either } from 'fp-ts/lib/Either.js'
 import type { WebSocket } from 'ws'
-import type { Party } from '../identity/secret.ts'
+import type { NodeId } from '../../protocol/index.ts'
+import type { RefusalWord } from '../identity/refusals.ts'
+import type { Party } from '../identity/subject.ts'
 import type { DialFailure } from './failures.ts'
 
 /** The WebSocket subprotocol; its version is the protocol's major one. */
@@ -22,34 +16,56 @@ export const SUBPROTOCOL = 'manyhands.v1'
 /** How long an unproven connection may live, and a dial may take: ample on any link. */
 export const HANDSHAKE_MS = 5000
 
-/** Header names of the handshake, as Node.js gives them: in lower case. */
-export const HEADER = {
-  mesh: 'manyhands-mesh',
-  role: 'manyhands-role',
-  node: 'manyhands-node',
-  nonce: 'manyhands-nonce',
-  proof: 'manyhands-proof',
-  refused: 'manyhands-refused',
-} as const
+/** The header that says why a caller is refused, as Node.js gives it: in lower case. */
+export const REFUSED = 'manyhands-refused'
+
+/** A far end that is known, on a socket of which nothing has been read. */
+export interface Met {
+  readonly party: Party
+  /** From then on it is no member any more. */
+  readonly notAfterMs: number
+}
+
+/** What a server's transport tells of its callers. */
+export interface Callers {
+  /** From here on its bytes may be read. */
+  known(socket: Socket, met: Met): void
+  /** Refused in words, and closed. */
+  refused(socket: Socket, word: RefusalWord): void
+  /** It never came so far; closed. `what` is a sentence for the log. */
+  broken(socket: Socket, what: string): void
+}
+
+/** Where to connect. */
+export interface Target {
+  readonly url: string
+  readonly host: string
+  readonly port: number
+  /** Only this node will do. */
+  readonly nodeId?: NodeId | undefined
+}
+
+export interface Transport {
+  readonly scheme: 'wss' | 'ws'
+  /** A server that does not listen yet. Its 'connection' event gives sockets before they are known. */
+  makeServer(callers: Callers): Server
+  /** Connects and finds out who is there; never rejects. */
+  connect(
+    target: Target,
+    signal: AbortSignal,
+  ): Promise<Either<DialFailure, Met & { readonly socket: Socket }>>
+  /** What a dialled node says when it refuses us, as a sentence with the cure. */
+  explain(word: string, host: string, theirMs: number | undefined): string
+}
 
 /** An open WebSocket whose far end is known. It may be paused: who takes it listens, then resumes. */
-export interface ProvenSocket {
+export interface ProvenSocket extends Met {
   readonly ws: WebSocket
   /** The socket beneath, for gathering writes and counting bytes. */
   readonly raw: Socket
-  readonly party: Party
   readonly remoteAddress: string
   /** The address that we dialled; undefined when the far end dialled us. */
   readonly dialledUrl: string | undefined
-}
-
-/** What makes this node a member, and what its sockets accept. */
-export interface Credentials {
-  readonly meshId: string
-  readonly secret: Uint8Array
-  readonly self: Party
-  /** Largest message taken, in bytes: more closes the socket (1009). */
-  readonly maxFrameBytes: number
 }
 
 /** A listening server. */
@@ -59,12 +75,6 @@ export interface Listening {
   /** Stops accepting and drops what is not yet proven; proven sockets stay. */
   close(): Promise<void>
 }
-
-/** Dials; never rejects. */
-export type Dial = (
-  url: string,
-  signal?: AbortSignal,
-) => Promise<Either<DialFailure, ProvenSocket>>
 
 /** Receive limits that both ends set on their WebSocket: what a peer can make us hold. */
 export const receiveLimits = (maxFrameBytes: number) => ({
@@ -79,6 +89,9 @@ export const receiveLimits = (maxFrameBytes: number) => ({
 export const isLoopback = (host: string): boolean =>
   host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host)
 
-/** Why no other address may be used yet. */
-export const LOOPBACK_ONLY =
-  'only loopback addresses are served until nodes have certificates: without them anybody on the network could read and change what nodes say'
+/** An address as it stands in a URL. */
+export const hostInUrl = (host: string): string =>
+  host.includes(':') ? `[${host}]` : host
+
+/** Does it stand for every address of this machine? */
+export const isWildcard = (host: string): boolean => host === '0.0.0.0' || host === '::'

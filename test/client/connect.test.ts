@@ -23,7 +23,7 @@ t.test('a directory without a mesh says where it looked, at once', async (t) => 
 
 t.test('a mesh with no node up says so after listening for one', async (t) => {
   const state = `${t.testdir()}/state`
-  openState(state)
+  await openState(state)
   t.match(await failureOf(connect({ state, discoverMs: 1 })), {
     kind: 'no-mesh',
     looked: [`in ${state}`, 'by mDNS'],
@@ -36,7 +36,7 @@ t.test('a mesh with no node up says so after listening for one', async (t) => {
 
 t.test('a state directory that others can read is refused with the remedy', async (t) => {
   const state = `${t.testdir()}/state`
-  openState(state)
+  await openState(state)
   chmodSync(state, 0o755)
   const failure = await failureOf(connect({ state }))
   t.match(failure, { kind: 'state', reason: /chmod 700/ })
@@ -46,18 +46,18 @@ t.test(
   'an address where nobody listens, or something else does, fails clearly',
   async (t) => {
     const state = `${t.testdir()}/state`
-    openState(state)
+    await openState(state)
     const server = createServer((socket) => socket.resume().end('SSH-2.0-nonsense\r\n'))
     t.teardown(() => server.close())
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     const address = server.address()
     const port = typeof address === 'object' ? address?.port : 0
-    const other = await failureOf(connect({ state, at: `ws://127.0.0.1:${port}` }))
+    const other = await failureOf(connect({ state, at: `wss://127.0.0.1:${port}` }))
     t.match(other, { kind: 'refused', reason: /no Manyhands node/ })
     await new Promise((resolve) => server.close(resolve))
-    t.match(await failureOf(connect({ state, at: `ws://127.0.0.1:${port}` })), {
+    t.match(await failureOf(connect({ state, at: `wss://127.0.0.1:${port}` })), {
       kind: 'no-mesh',
-      looked: [new RegExp(`at ws://127.0.0.1:${port}`)],
+      looked: [new RegExp(`at wss://127.0.0.1:${port}`)],
     })
   },
 )

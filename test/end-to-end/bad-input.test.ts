@@ -33,7 +33,11 @@ t.test('a node that cannot be started says why in one line', async (t) => {
       /^manyhands: --role: expected manager or worker, got `boss`\nflags.*\n$/,
     ],
     [['manager', '--port', String(port)], 1, /^.*:\d+ is in use by another.*--port.*\n$/],
-    [['worker', '--listen', '0.0.0.0'], 1, /^.*cannot listen on 0.0.0.0: only loopback/],
+    [
+      ['worker', '--listen', '203.0.113.7', '--allow-root'],
+      1,
+      /^.*203.0.113.7 is no address of this machine/,
+    ],
     [['worker', '--cores'], 2, /^manyhands: --cores: expected a value, got none\n/],
   ]
   for (const [[role = '', ...rest], code, stderr] of cases)
@@ -42,9 +46,9 @@ t.test('a node that cannot be started says why in one line', async (t) => {
 
 t.test('a worker that finds no manager says so, and ends in order', async (t) => {
   const alone = new Manyhands(t)
-  const worker = alone.node('worker', '--join', 'ws://127.0.0.1:1')
+  const worker = alone.node('worker', '--join', 'wss://127.0.0.1:1')
   await worker.said(
-    /no manager in reach yet .*ws:\/\/127.0.0.1:1.*manyhands --role manager/,
+    /no manager in reach yet .*wss:\/\/127.0.0.1:1.*manyhands --role manager/,
   )
   worker.child.kill('SIGTERM')
   t.equal((await worker.ended).code, 0)
@@ -52,14 +56,14 @@ t.test('a worker that finds no manager says so, and ends in order', async (t) =>
     code: 5,
     stderr: /^manyhands: no mesh found.*up\n$/,
   })
-  const up = await alone.call('up', '--at', 'ws://127.0.0.1:1')
+  const up = await alone.call('up', '--at', 'wss://127.0.0.1:1')
   t.match(
     up,
     { code: 2, stderr: /unknown option '--at'/ },
     'it starts here, or not at all',
   )
   const nodes = await hands.call('nodes', '--at', 'nonsense')
-  t.match(nodes, { code: 2, stderr: /expected ws:\/\/host:port, got 'nonsense'/ })
+  t.match(nodes, { code: 2, stderr: /expected wss:\/\/host:port, got 'nonsense'/ })
 })
 
 // A network namespace of its own has no interface that is up.

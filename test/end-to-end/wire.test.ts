@@ -6,14 +6,19 @@
 
 import { randomBytes, randomInt } from 'node:crypto'
 import { connect } from 'node:net'
+import { join } from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
 import { kinds } from '../../protocol/exchanges/index.ts'
 import { fromBytes, toBytes } from '../../protocol/wire.ts'
-import { readState } from '../../src/identity/state.ts'
+import { systemClock } from '../../src/clock.ts'
+import { makeMember } from '../../src/identity/issue.ts'
+import { type MeshState, readState } from '../../src/identity/state.ts'
 import { knock } from '../../src/mesh/knock.ts'
-import { introductionOf, watched } from '../mesh/support.ts'
+import { tlsTransport } from '../../src/mesh/tls.ts'
+import { introductionOf } from '../mesh/introductions.ts'
+import { watched } from '../mesh/support.ts'
 import { Manyhands, residentMiB } from './support.ts'
 
 t.setTimeout(180_000)
@@ -34,22 +39,31 @@ const works = async (t: Test) => {
   for (const { child } of Object.values(nodes)) t.equal(child.exitCode, null)
 }
 
+/** The command line's own credentials, or a new worker's. */
+const identityOf = async (state: MeshState, role: 'client' | 'worker') => {
+  const hostName = `x-${randomBytes(4).toString('hex')}`
+  const made =
+    role === 'client'
+      ? E.right(state.client)
+      : await makeMember(state, { role, hostName, place: join(t.testdirName, hostName) })
+  if (E.isLeft(made)) throw new Error(made.left.reason)
+  const { party } = made.right
+  const connection = role === 'client' ? `/${hostName}` : ''
+  const own = introductionOf({
+    node_type: role,
+    node_id: `${party.nodeId}${connection}`,
+    host_name: party.hostName,
+  })
+  return { credentials: made.right, own }
+}
+
 /** A member's socket to a node without any conversation on it. */
 const openRaw = async (t: Test, url: string, role: 'client' | 'worker' = 'client') => {
   const state = readState(hands.state)
   if (E.isLeft(state)) throw new Error(state.left.reason)
-  const { meshId, secret } = state.right
-  const own = introductionOf({
-    node_type: role,
-    host_name: `x-${randomBytes(4).toString('hex')}`,
-  })
-  const party = { role, nodeId: own.node_id }
-  const knocked = await knock(url, {
-    meshId,
-    secret,
-    self: party,
-    maxFrameBytes: 2 ** 20,
-  })
+  const { credentials, own } = await identityOf(state.right, role)
+  const transport = tlsTransport({ credentials, clock: systemClock })
+  const knocked = await knock({ url, transport, maxFrameBytes: 2 ** 20 })
   if (E.isLeft(knocked)) throw new Error(knocked.left.reason)
   const { ws } = knocked.right
   t.teardown(() => ws.terminate())
@@ -99,14 +113,22 @@ t.test('garbage before the handshake costs its own connection', async (t) => {
 })
 
 t.test('another version of the protocol is refused in words', async (t) => {
+  const state = readState(hands.state)
+  if (E.isLeft(state)) throw new Error(state.left.reason)
+  const { keyPem: key, certificatePem: cert, trustPem: ca } = state.right.client
   for (const { address } of targets) {
-    const ws = new WebSocket(address, 'manyhands.v2')
+    const ws = new WebSocket(address, 'manyhands.v2', {
+      ...{ key, cert, ca, rejectUnauthorized: false },
+    })
     t.teardown(() => ws.terminate())
     ws.on('error', () => undefined)
     const [, response] = await new Promise<unknown[]>((resolve) =>
       ws.on('unexpected-response', (...given) => resolve(given)),
     )
-    t.match(response, { statusCode: 400 })
+    t.match(response, {
+      statusCode: 400,
+      headers: { 'manyhands-refused': 'subprotocol' },
+    })
   }
 })
 

@@ -5,7 +5,8 @@ import * as E from 'fp-ts/lib/Either.js'
 import t from 'tap'
 import { systemClock } from '../../src/clock.ts'
 import { dialMesh } from '../../src/mesh/dial.ts'
-import { askNode, askOn, introductionOf, meshId, openNode, secret } from './support.ts'
+import { memberOf } from './members.ts'
+import { askNode, askOn, openNode } from './support.ts'
 
 const rel = 'r1'
 
@@ -31,11 +32,10 @@ t.test('a worker that dials a manager is connected both ways', async (t) => {
 t.test('a kind that the role does not serve is answered wrong-role', async (t) => {
   const manager = await openNode({ self: { node_type: 'manager' } })
   t.teardown(() => manager.mesh.close())
-  const self = introductionOf({ node_type: 'client' })
+  const { self, transport } = await memberOf({ node_type: 'client' })
   const dialled = await dialMesh({
     url: manager.url,
-    meshId,
-    secret,
+    transport,
     self,
     clock: systemClock,
   })

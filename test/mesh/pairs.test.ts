@@ -3,11 +3,12 @@
 import * as E from 'fp-ts/lib/Either.js'
 import t from 'tap'
 import { systemClock } from '../../src/clock.ts'
-import { type DialOptions, dialMesh } from '../../src/mesh/dial.ts'
+import { dialMesh } from '../../src/mesh/dial.ts'
 import { knock } from '../../src/mesh/knock.ts'
 import { Link } from '../../src/mesh/link.ts'
 import { judgePair, type PairedLink } from '../../src/mesh/pairs.ts'
-import { introductionOf, keptLog, meshId, openNode, secret } from './support.ts'
+import { type Member, memberOf } from './members.ts'
+import { keptLog, openNode } from './support.ts'
 
 const self = { nodeId: 'b'.repeat(32), bootId: '1'.repeat(16), role: 'worker' } as const
 const smaller = {
@@ -109,8 +110,8 @@ t.test('when both dial at once, one connection is left and works', async (t) => 
   t.equal(manager.mesh.peers.length, 1)
 })
 
-const dialAs = (url: string, self: DialOptions['self']) =>
-  dialMesh({ url, meshId, secret, self, clock: systemClock })
+const dialAs = (url: string, { self, transport }: Member) =>
+  dialMesh({ url, transport, self, clock: systemClock })
 
 t.test(
   'a second life of a node that still answers is refused and told why',
@@ -147,11 +148,11 @@ t.test(
   async (t) => {
     const manager = await openNode({ self: { node_type: 'manager' } })
     t.teardown(() => manager.mesh.close())
-    const self = introductionOf()
-    const first = await dialAs(manager.url, self)
+    const member = await memberOf()
+    const first = await dialAs(manager.url, member)
     if (E.isLeft(first)) throw new Error(first.left.reason)
     t.teardown(() => first.right.close())
-    const second = await dialAs(manager.url, self)
+    const second = await dialAs(manager.url, member)
     // It was introduced before the manager judged: then it is closed.
     if (E.isRight(second))
       await new Promise<void>((resolve) => second.right.onClosed(() => resolve()))
@@ -163,12 +164,13 @@ t.test(
 t.test('one life in two roles has neither connection', async (t) => {
   const manager = await openNode({ self: { node_type: 'manager' } })
   t.teardown(() => manager.mesh.close())
-  const self = introductionOf()
-  const first = await dialAs(manager.url, self)
+  const member = await memberOf()
+  const first = await dialAs(manager.url, member)
   if (E.isLeft(first)) throw new Error(first.left.reason)
   t.teardown(() => first.right.close())
   const ended = new Promise<string>((resolve) => first.right.onClosed(resolve))
-  const second = await dialAs(manager.url, { ...self, node_type: 'client' })
+  const other = await memberOf({ ...member.self, node_type: 'client' })
+  const second = await dialAs(manager.url, other)
   if (E.isRight(second)) t.teardown(() => second.right.close())
   t.match(await ended, /another role/)
   await manager.when('down')
@@ -179,13 +181,13 @@ t.test('one life in two roles has neither connection', async (t) => {
 t.test('a half-open connection is replaced by a new one', async (t) => {
   const manager = await openNode({ self: { node_type: 'manager' } })
   t.teardown(() => manager.mesh.close())
-  const self = introductionOf()
-  const deaf = await dialDeaf(manager.url, self)
+  const member = await memberOf()
+  const deaf = await dialDeaf(manager.url, member)
   t.teardown(() => deaf.terminate('the test is over'))
   await manager.when('up')
   // It no longer reads, as a machine that fell off the network.
   deaf.pause()
-  const second = await dialAs(manager.url, self)
+  const second = await dialAs(manager.url, member)
   if (E.isLeft(second)) throw new Error(second.left.reason)
   t.teardown(() => second.right.close())
   const lost = await manager.when('down')
@@ -195,9 +197,8 @@ t.test('a half-open connection is replaced by a new one', async (t) => {
 })
 
 /** A connection whose pausing can be forced from outside. */
-const dialDeaf = async (url: string, self: DialOptions['self']) => {
-  const party = { role: self.node_type, nodeId: self.node_id }
-  const socket = await knock(url, { meshId, secret, self: party, maxFrameBytes: 65_536 })
+const dialDeaf = async (url: string, { self, transport }: Member) => {
+  const socket = await knock({ url, transport, maxFrameBytes: 65_536 })
   if (E.isLeft(socket)) throw new Error(socket.left.reason)
   const { log } = keptLog()
   return new Promise<Link>((resolve) => {

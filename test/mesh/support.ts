@@ -1,15 +1,12 @@
 // What the mesh's tests share: nodes with real sockets on loopback and an echo for a role.
 
-import { randomBytes } from 'node:crypto'
 import * as E from 'fp-ts/lib/Either.js'
 import type { AnswerOf, Introduction, Kind, RequestOf } from '../../protocol/index.ts'
 import { systemClock, systemRandom } from '../../src/clock.ts'
 import type { AskFailure } from '../../src/failures.ts'
 import { NodeMesh, type NodeMeshOptions, type Role } from '../../src/mesh/mesh.ts'
 import type { Log, LogFields, Peer } from '../../src/ports.ts'
-
-export const meshId = 'ab'.repeat(16)
-export const secret = Buffer.alloc(32, 7)
+import { memberOf } from './members.ts'
 
 /** A list that grows, and can be waited on. */
 export const watched = <A>() => {
@@ -54,18 +51,6 @@ export const keptLog = () => {
   return { log, lines }
 }
 
-export const introductionOf = (given: Partial<Introduction> = {}): Introduction => ({
-  node_type: 'worker',
-  node_id: randomBytes(16).toString('hex'),
-  boot_id: randomBytes(8).toString('hex'),
-  host_name: 'node',
-  minor: 0,
-  features: [],
-  max_in_flight: 1024,
-  max_frame: 1024 * 1024,
-  ...given,
-})
-
 interface Heard {
   readonly what: 'up' | 'down'
   readonly peer: Peer
@@ -101,10 +86,9 @@ export const openNode = async (options: Options = {}) => {
   const { log, lines } = keptLog()
   const echo = echoRole()
   const fatal = watched<string>()
-  const self = introductionOf(options.self)
+  const { self, transport } = await memberOf(options.self)
   const mesh = new NodeMesh({
-    meshId,
-    secret,
+    transport,
     address: '127.0.0.1',
     port: 0,
     keeps: ['manager'],

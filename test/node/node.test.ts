@@ -26,10 +26,10 @@ t.test('nodes of one state directory meet without anything given', async (t) => 
   )
   t.match(manager.printed.items, [
     /^manager test-manager is up/,
-    /listening {2}ws:\/\/127.0.0.1:\d+/,
+    /listening {2}wss:\/\/127.0.0.1:\d+/,
     /keeping/,
     /state/,
-    /join with .*--join ws:/,
+    /join with .*--join wss:/,
   ])
 })
 
@@ -79,17 +79,32 @@ t.test('a name in use, a port in use, an open address: each in words', async (t)
   const port = Number(new URL(first.node.url).port)
   const taken = await tryNode(t, { state, port })
   t.match(taken.result, E.left({ reason: /--port/ }))
-  const open = await tryNode(t, { state, listen: '0.0.0.0' })
-  t.match(open.result, E.left({ reason: /only loopback/ }))
+  const far = await tryNode(t, { state, listen: '203.0.113.7', allowRoot: true })
+  t.match(far.result, E.left({ reason: /no address of this machine/ }))
+  const open = await tryNode(t, { state, listen: '0.0.0.0' }, { uid: 0 })
+  t.match(open.result, E.left({ reason: /--allow-root/ }))
   const free = await beginNode(t, { state })
   t.equal(free.node.hostName, 'test', 'the failed starts gave their slot back')
+})
+
+t.test('a node says who can reach it, and that it is root', async (t) => {
+  const state = join(t.testdir({}), 'state')
+  const given = { state, listen: '0.0.0.0', allowRoot: true }
+  const { node, printed } = await beginNode(t, given, { uid: 0 })
+  t.match(node.url, /^wss:\/\/127\.0\.0\.1:/)
+  t.match(
+    printed.items.join('\n'),
+    /open .*members of this mesh alone[\s\S]*warning .*root/,
+  )
+  const quiet = await beginNode(t, { state }, { uid: 1000 })
+  t.notMatch(quiet.printed.items.join('\n'), /open {7}|warning/)
 })
 
 t.test('a state directory that others can read is refused', async (t) => {
   const state = join(t.testdir({}), 'state')
   const { node } = await beginNode(t, { state })
   await node.close()
-  chmodSync(join(state, 'mesh', 'secret'), 0o644)
+  chmodSync(join(state, 'mesh', 'ca.key'), 0o644)
   const again = await tryNode(t, { state })
   t.match(again.result, E.left({ reason: /chmod 600/ }))
 })

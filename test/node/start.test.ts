@@ -38,7 +38,11 @@ const refusals: readonly [string, string[], RegExp][] = [
   ['no role', ['--name', 'x'], /--role is missing/],
   ['a bad name', ['--role', 'worker', '--name', 'a b'], /--name: expected letters/],
   ['a bad port', ['--role', 'worker', '--port', '70000'], /--port: expected a port/],
-  ['a bad address', ['--role', 'worker', '--join', 'http://x'], /--join: expected ws:/],
+  [
+    'a bad address',
+    ['--role', 'worker', '--join', 'http://x'],
+    /--join: expected host:port/,
+  ],
   ['no cores', ['--role', 'worker', '--cores', '0'], /--cores: expected a whole number/],
   [
     'several faults at once',

@@ -1,11 +1,12 @@
 // The README of the protocol says what the table in code says.
 
-import { createHmac } from 'node:crypto'
+import { createPublicKey } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { CLOSE } from '../../protocol/index.ts'
 import { withTable } from '../../protocol/table.ts'
-import { prove } from '../../src/identity/secret.ts'
+import { REFUSALS } from '../../src/identity/refusals.ts'
+import { meshIdOf, nodeIdOf } from '../../src/identity/subject.ts'
 import { CLOSE_COPIED, CLOSE_FALSE_CLAIM } from '../../src/mesh/closing.ts'
 
 const readme = readFileSync('protocol/README.md', 'utf8')
@@ -20,12 +21,15 @@ t.test('every close code is in the README', async (t) => {
     t.match(readme, `| ${code} |`)
 })
 
-t.test('the example of a proof in the README is one', async (t) => {
-  const [, text = '', proof] =
-    /<!-- proof -->`(.*)` is proven by `(.*)`<!-- \/proof -->/.exec(readme) ?? []
-  const secret = Uint8Array.from({ length: 32 }, (_, index) => index)
-  t.equal(createHmac('sha256', secret).update(text).digest('hex'), proof)
-  const [, , meshId, , nodeId, clientNonce, serverNonce, address, port] = JSON.parse(text)
-  const meeting = { meshId, clientNonce, serverNonce, address, port }
-  t.equal(prove(secret, 'client', { role: 'worker', nodeId }, meeting), proof)
+t.test('the example of a key in the README has these ids', async (t) => {
+  const [, spki = '', meshId, nodeId] =
+    /<!-- key -->`(.*)` they are `(.*)` and `(.*)`<!-- \/key -->/.exec(readme) ?? []
+  const der = Buffer.from(spki, 'hex')
+  const key = createPublicKey({ key: der, format: 'der', type: 'spki' })
+  t.equal(meshIdOf(key), meshId)
+  t.equal(nodeIdOf(key), nodeId)
+})
+
+t.test('every word of a refusal is in the README', async (t) => {
+  for (const word of Object.keys(REFUSALS)) t.match(readme, `\`${word}\``)
 })

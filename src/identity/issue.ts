@@ -1,0 +1,101 @@
+// Issuing: new members, made where the authority's key is. Anywhere else the answer is how
+// to get one: an invitation from the machine that has the key.
+
+import { existsSync } from 'node:fs'
+import { relative } from 'node:path'
+import type { Either } from 'fp-ts/lib/Either.js'
+import * as E from 'fp-ts/lib/Either.js'
+import type { HostName, NodeType } from '../../protocol/scalars.ts'
+import {
+  type Credentials,
+  certificatePath,
+  credentialFiles,
+  placeDirectory,
+  readCredentials,
+  readPrivate,
+} from './credentials.ts'
+import { replaceFile } from './files.ts'
+import { claimName, type Member } from './names.ts'
+import { type MeshState, placesOf, type StateFailure } from './state.ts'
+import { nodeIdOf, type Party } from './subject.ts'
+import type { Authority } from './x509.ts'
+
+type Result<A> = Either<StateFailure, A>
+
+/** Is the key here that makes members of this mesh? */
+export const isAuthorityHere = ({ directory }: MeshState): boolean =>
+  existsSync(placesOf(directory).authorityKey)
+
+/** The mesh's authority; fails with 'no-authority' where its key is not. */
+export const readAuthority = async (state: MeshState): Promise<Result<Authority>> => {
+  const { authorityKey } = placesOf(state.directory)
+  if (!isAuthorityHere(state))
+    return E.left({
+      kind: 'no-authority',
+      path: authorityKey,
+      reason: `this machine joined its mesh and cannot add members to it; on the machine that made the mesh run: manyhands invite --role worker, then here: manyhands join TOKEN`,
+    })
+  const keyPem = readPrivate(authorityKey)
+  if (E.isLeft(keyPem)) return keyPem
+  const { trustPem, certificate } = state.trust
+  const { authorityOf } = await import('./x509.ts')
+  return E.right(authorityOf(keyPem.right, trustPem, certificate.publicKey))
+}
+
+export interface NewMember {
+  readonly role: NodeType
+  readonly hostName: HostName
+  /** The directory that will hold its key and certificate. */
+  readonly place: string
+}
+
+/** A member of this machine: its name taken, its key and certificate in place. */
+export const makeMember = async (
+  state: MeshState,
+  { role, hostName, place }: NewMember,
+): Promise<Result<Credentials>> => {
+  const authority = await readAuthority(state)
+  if (E.isLeft(authority)) return authority
+  const { certify, makeKeys, toPem } = await import('./x509.ts')
+  const { privateKey, publicKey } = makeKeys()
+  const party: Party = { role, hostName, nodeId: nodeIdOf(publicKey) }
+  const { directory } = state
+  const holder = relative(directory, place)
+  const other = claimName({ directory, party, holder })
+  if (other !== undefined) return E.left(taken(place, other))
+  const certificate = await certify(authority.right, party, publicKey)
+  placeDirectory(place, credentialFiles(toPem(privateKey), certificate))
+  const made = readCredentials(place, state.trust)
+  if (E.isLeft(made)) return made
+  if (made.right === undefined) throw new Error(`Expected credentials in ${place}`)
+  return E.right(made.right)
+}
+
+export const taken = (path: string, { hostName, role }: Member): StateFailure => ({
+  kind: 'name-in-use',
+  path,
+  reason: `the name ${hostName} belongs to another member (a ${role}); choose another --name, or take it away with: manyhands revoke ${hostName}`,
+})
+
+/** Two thirds of its life are over: time for a new certificate. */
+export const isDue = (
+  { notBeforeMs, notAfterMs }: Credentials,
+  nowMs = Date.now(),
+): boolean => nowMs > notBeforeMs + ((notAfterMs - notBeforeMs) * 2) / 3
+
+/** The same member with a new certificate, if it is due and the authority's key is here. */
+export const renewed = async (
+  state: MeshState,
+  place: string,
+  credentials: Credentials,
+): Promise<Credentials> => {
+  if (!isDue(credentials) || !isAuthorityHere(state)) return credentials
+  const authority = await readAuthority(state)
+  if (E.isLeft(authority)) return credentials
+  const { certify, publicKeyOf } = await import('./x509.ts')
+  const publicKey = publicKeyOf(credentials.keyPem)
+  const certificate = await certify(authority.right, credentials.party, publicKey)
+  replaceFile(certificatePath(place), certificate, `renew-${process.pid}`)
+  const read = readCredentials(place, state.trust)
+  return E.isRight(read) && read.right !== undefined ? read.right : credentials
+}

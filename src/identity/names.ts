@@ -1,0 +1,121 @@
+// Names: each is given once in a mesh, ignoring case. Where the authority's key is, a file
+// per name says to whom; who creates the file has the name. So this is also the list of
+// the members.
+
+import { randomBytes } from 'node:crypto'
+import { linkSync, readdirSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import * as E from 'fp-ts/lib/Either.js'
+import * as t from 'io-ts'
+import { HostName, NodeId, NodeType } from '../../protocol/scalars.ts'
+import { codeOf, makePrivateDirectory, readJson, writeNew } from './files.ts'
+import type { Party } from './subject.ts'
+
+const MemberFile = t.intersection([
+  t.type({ node_id: NodeId, role: NodeType, host_name: HostName, issued_ms: t.number }),
+  t.partial({ holder: t.string }),
+])
+
+/** A member, as its name's file says it. */
+export interface Member extends Party {
+  readonly issuedMs: number
+  /** The directory here that holds its key; undefined: it is elsewhere. */
+  readonly holder: string | undefined
+}
+
+const folderOf = (directory: string): string => join(directory, 'names')
+const fileOf = (directory: string, hostName: HostName): string =>
+  join(folderOf(directory), hostName.toLowerCase())
+
+export interface Claim {
+  /** The state directory. */
+  readonly directory: string
+  readonly party: Party
+  /** The directory here that will hold its key, relative to the state directory. */
+  readonly holder?: string
+}
+
+/** Takes the name for the party; what it says otherwise is who has it. */
+export const claimName = ({ directory, party, holder }: Claim): Member | undefined => {
+  makePrivateDirectory(folderOf(directory))
+  const path = fileOf(directory, party.hostName)
+  const known = readMember(path)
+  if (known !== undefined) {
+    if (known.nodeId === party.nodeId) return undefined
+    // A start that was killed between the name and the key: the name is its place's.
+    if (holder === undefined || known.holder !== holder) return known
+    rmSync(path, { force: true })
+  }
+  try {
+    write(path, party, holder)
+    return undefined
+  } catch (error) {
+    if (codeOf(error) !== 'EEXIST') throw error
+    const other = readMember(path)
+    return other ?? { ...party, issuedMs: 0, holder: undefined }
+  }
+}
+
+/** Gives a name back whose certificate was not made after all. */
+export const dropName = (directory: string, hostName: HostName): void =>
+  rmSync(fileOf(directory, hostName), { force: true })
+
+/** All that were certified here, by name. */
+export const listMembers = (directory: string): readonly Member[] => {
+  let files: readonly string[]
+  try {
+    files = readdirSync(folderOf(directory))
+  } catch {
+    return []
+  }
+  return files
+    .filter((name) => !name.startsWith('.'))
+    .sort()
+    .flatMap((name) => readMember(join(folderOf(directory), name)) ?? [])
+}
+
+const write = (path: string, party: Party, holder: string | undefined): void => {
+  const file = {
+    node_id: party.nodeId,
+    role: party.role,
+    host_name: party.hostName,
+    issued_ms: Date.now(),
+    ...(holder !== undefined && { holder }),
+  }
+  // Linked when it is whole: a name is taken with what it says, or not at all.
+  const draft = join(dirname(path), `.${randomBytes(6).toString('hex')}`)
+  writeNew(draft, `${JSON.stringify(file)}\n`)
+  try {
+    linkSync(draft, path)
+  } finally {
+    rmSync(draft, { force: true })
+  }
+}
+
+const readMember = (path: string): Member | undefined => {
+  const file = MemberFile.decode(readJson(path))
+  if (E.isLeft(file)) return undefined
+  const { node_id: nodeId, role, host_name: hostName } = file.right
+  const { issued_ms: issuedMs, holder } = file.right
+  return { nodeId, role, hostName, issuedMs, holder }
+}
+
+/** `$B0_HOST_ID`, else the machine's name, made into a host name. */
+export const baseNameOf = (
+  environment: Readonly<Record<string, string | undefined>>,
+  machine: string,
+): HostName => {
+  const { B0_HOST_ID: given } = environment
+  if (HostName.is(given)) return given
+  const labels = machine
+    .split('.')
+    .map((label) =>
+      label
+        .replace(/[^A-Za-z0-9_-]/g, '-')
+        .slice(0, 63)
+        .replace(/^[-_]+|[-_]+$/g, ''),
+    )
+    .filter((label) => label !== '')
+  const name = labels.join('.')
+  return HostName.is(name) ? name : 'node'
+}
