@@ -75,9 +75,8 @@ class TlsTransport implements Transport {
       // Who is refused is told why, which a failed handshake could not; `judge` decides.
       rejectUnauthorized: false,
       ALPNProtocols: [ALPN],
-      // Whoever listens has a shorter limit of its own; nothing is resumed.
+      // Whoever listens has a shorter limit of its own.
       handshakeTimeout: 60_000,
-      sessionTimeout: 1,
     })
     server.on('secureConnection', (socket) => {
       socket.on('error', () => undefined)
