@@ -40,7 +40,7 @@ const upgrade = () => ({
     client:
       'mesh/client/key.pem and cert.pem, with which every program of this user may connect as role client',
     nodes:
-      'nodes/ROLE@NAME/identity/key.pem and cert.pem of each node here; manyhands issue makes a folder with key.pem, cert.pem and ca.pem for any other member',
+      'nodes/ROLE@NAME/identity/key.pem and cert.pem of each node here; manyhands issue makes such a directory for any other member',
     addresses:
       'nodes/*/address.json, one of each node that runs: a JSON object with node_id, boot_id, role, host_name, pid, url (wss://HOST:PORT)',
   },

@@ -6,6 +6,7 @@
 import { networkInterfaces } from 'node:os'
 import type { Introduction, NodeType } from '../protocol/index.ts'
 import type { Found, Mdns } from './discovery/mdns.ts'
+import { readPeers } from './identity/place-membership.ts'
 import { listAddresses } from './identity/state.ts'
 import type { NodeMesh } from './mesh/mesh.ts'
 import { isNear } from './mesh/near.ts'
@@ -48,6 +49,9 @@ export class NodeDiscovery {
   start(): void {
     const { options, mesh, clock } = this.#given
     for (const url of options.join) mesh.offer({ url, isGiven: true })
+    if (this.#seeks.length > 0)
+      for (const url of readPeers(this.#given.stateDirectory))
+        mesh.offer({ url, isGiven: true })
     if (options.local) this.#look()
     if (options.mdns) this.#mdns = this.#startMdns()
     if (options.role === 'worker')

@@ -10,6 +10,7 @@ import type { Introduction } from '../protocol/index.ts'
 import { DEFAULT_LIMITS } from '../protocol/limits.ts'
 import { systemClock, systemRandom } from './clock.ts'
 import { baseNameOf } from './identity/names.ts'
+import { type Revocations, watchRevoked } from './identity/revocations.ts'
 import { type Slot, takeSlot } from './identity/slots.ts'
 import { type MeshState, openState, stateDirectory } from './identity/state.ts'
 import { makeLog } from './log.ts'
@@ -19,7 +20,7 @@ import { hostInUrl, isLoopback, isWildcard, type Listening } from './mesh/transp
 import { NodeDiscovery } from './node-discovery.ts'
 import type { NodeRole, PreparedRole, PrepareRole } from './node-role.ts'
 import { KEEPS, type NodeOptions } from './options.ts'
-import type { Clock, Log, Random } from './ports.ts'
+import type { Cancel, Clock, Log, Random } from './ports.ts'
 
 /** What a node is given by whoever starts it. */
 export interface NodeSurroundings {
@@ -62,6 +63,11 @@ const loadRoles: Readonly<Record<NodeOptions['role'], PrepareRole>> = {
   manager: async (parts) => (await import('./node-manager.ts')).prepareManager(parts),
   worker: async (parts) => (await import('./node-worker.ts')).prepareWorker(parts),
 }
+
+const REINVITE =
+  'where the mesh was made: manyhands invite, then here: manyhands join TOKEN'
+/** How late a connection may outlive its certificate. */
+const EXPIRY_LOOK_MS = 600_000
 
 const ROOT_REFUSED =
   'as root a node listens on loopback alone: what other machines run here would run as root; start it as another user, or say --allow-root'
@@ -128,6 +134,8 @@ class Node implements RunningNode {
   #role: NodeRole | undefined
   #listening: Listening | undefined
   #discovery: NodeDiscovery | undefined
+  #revocations: Revocations | undefined
+  #cancelExpiry: Cancel = () => undefined
   #closed: Promise<void> | undefined
 
   constructor(
@@ -177,6 +185,11 @@ class Node implements RunningNode {
   }
 
   async start(): Promise<Either<StartFailure, Listening>> {
+    const revocations = this.#watchRevoked()
+    if (E.isLeft(revocations)) return revocations
+    this.#revocations = revocations.right
+    if (this.#isRevoked(this.nodeId))
+      return E.left({ reason: `${this.hostName} was taken out of the mesh; ${REINVITE}` })
     const self = this.#introduction()
     const { prepare = loadRoles } = this.#around
     const prepared = await prepare[this.#options.role]({
@@ -199,6 +212,22 @@ class Node implements RunningNode {
     this.#say(listening.right, prepared)
     this.#discover(mesh, listening.right, self)
     return listening
+  }
+
+  #watchRevoked(): Either<StartFailure, Revocations> {
+    const { directory, trust } = this.#state
+    const cut = () => this.#mesh?.cut((nodeId) => this.#isRevoked(nodeId))
+    const lookAtDates = () => {
+      cut()
+      this.#cancelExpiry = this.#clock.after(EXPIRY_LOOK_MS, lookAtDates)
+    }
+    this.#cancelExpiry = this.#clock.after(EXPIRY_LOOK_MS, lookAtDates)
+    const [clock, log] = [this.#clock, this.#log]
+    return watchRevoked({ directory, trust, clock, log, onChange: cut })
+  }
+
+  #isRevoked(nodeId: string): boolean {
+    return this.#revocations?.isRevoked(nodeId) ?? false
   }
 
   async drain(): Promise<void> {
@@ -225,6 +254,8 @@ class Node implements RunningNode {
    * slot last, for a node that takes it over must find the port free.
    */
   async #close(): Promise<void> {
+    this.#revocations?.close()
+    this.#cancelExpiry()
     try {
       await this.#discovery?.close()
     } finally {
@@ -264,7 +295,11 @@ class Node implements RunningNode {
   #makeMesh(self: Introduction): NodeMesh {
     const { lastPort, credentials } = this.#slot
     return new NodeMesh({
-      transport: tlsTransport({ credentials, clock: this.#clock }),
+      transport: tlsTransport({
+        credentials,
+        clock: this.#clock,
+        isRevoked: (nodeId) => this.#isRevoked(nodeId),
+      }),
       self,
       address: this.#options.listen,
       port: this.#options.port,
@@ -279,8 +314,9 @@ class Node implements RunningNode {
 
   #announce({ url, port }: Listening, self: Introduction): void {
     const { node_id, boot_id, host_name, node_type: role } = self
+    const { listen } = this.#options
     this.#slot.announce(
-      { node_id, boot_id, role, host_name, pid: process.pid, url },
+      { node_id, boot_id, role, host_name, pid: process.pid, url, listen },
       port,
     )
   }

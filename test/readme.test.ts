@@ -61,7 +61,7 @@ t.test('its verbs and flags are those of --help, and the other way round', async
 })
 
 t.test('the flags of a node are all there', async (t) => {
-  const said = flagsIn(between('| flag of a node', '## The command line'))
+  const said = flagsIn(between('| flag of a node', '## Other machines'))
   t.same([...said].sort(), NODE_FLAGS.map(({ flag }) => flag).sort())
 })
 

@@ -1,6 +1,7 @@
 // Values of flags: text in, a checked value out, and the same values for people. What does
 // not parse throws a UsageError with the value and what was expected.
 
+import { HostName } from '../../protocol/scalars.ts'
 import { UsageError } from './io.ts'
 
 const DURATIONS: Readonly<Record<string, number>> = {
@@ -126,4 +127,12 @@ export const oneLine = (text: string, max = 120): string => {
     (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`,
   )
   return shown.length > max ? `${shown.slice(0, max - 1)}…` : shown
+}
+
+/** A name in the mesh. */
+export const parseHostName = (text: string): string => {
+  if (HostName.is(text)) return text
+  throw new UsageError(
+    `expected letters, digits, - and _, in labels joined by dots, got '${text}'`,
+  )
 }

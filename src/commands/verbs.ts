@@ -1,11 +1,17 @@
 // The verbs with their flags, in groups, with examples. What a verb does is in its own file.
 
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import { type Command, Option } from 'commander'
 import type { TaskState } from '../../protocol/index.ts'
 import { FAULTS, type FaultName } from '../sim/load-faults.ts'
 import { type Io, UsageError } from './io.ts'
 import {
-  parseAddress,
+  addInvite,
+  addIssue,
+  addJoin,
+  addMembers,
+  addRevoke,
+} from './membership-verbs.ts'
+import {
   parseAmount,
   parseCount,
   parseDuration,
@@ -14,8 +20,7 @@ import {
   parseVariable,
   parseWord,
 } from './values.ts'
-
-type Done = (code: number) => void
+import { type Done, jsonFlag, meshFlags, parsed, stateFlag, verb } from './verb-parts.ts'
 
 const ID = 'a task id, or the number at its end'
 
@@ -25,6 +30,12 @@ export const addVerbs = (program: Command, io: Io, done: Done): void => {
   addUp(program, io, done)
   addDown(program, io, done)
   addNodes(program, io, done)
+  program.commandsGroup('Other machines:')
+  addInvite(program, io, done)
+  addJoin(program, io, done)
+  addIssue(program, io, done)
+  addMembers(program, io, done)
+  addRevoke(program, io, done)
   program.commandsGroup('Running:')
   addRun(program, io, done)
   addSubmit(program, io, done)
@@ -39,56 +50,6 @@ export const addVerbs = (program: Command, io: Io, done: Done): void => {
   program.commandsGroup('Planning:')
   addSimulate(program, io, done)
 }
-
-/** Lets a parser's UsageError appear with the flag's name. */
-const parsed =
-  <A>(parse: (text: string, before: A) => A) =>
-  (text: string, before: A): A => {
-    try {
-      return parse(text, before)
-    } catch (error) {
-      if (error instanceof UsageError) throw new InvalidArgumentError(error.message)
-      throw error
-    }
-  }
-
-/** A verb with what it does, examples of its use, and what else must be said of it. */
-const verb = (
-  program: Command,
-  name: string,
-  {
-    about,
-    examples,
-    notes = '',
-  }: { readonly about: string; readonly examples: string; readonly notes?: string },
-): Command =>
-  program
-    .command(name)
-    .description(about)
-    .addHelpText(
-      'after',
-      `\nExamples:\n${examples.replace(/^/gm, '  ')}${notes && `\n\n${notes}`}`,
-    )
-
-/** Which mesh: of the verbs that act on this machine's processes. */
-const stateFlag = (command: Command): Command =>
-  command
-    .optionsGroup('The mesh:')
-    .option(
-      '--state <dir>',
-      "where its keys and its nodes' addresses lie (default: $XDG_STATE_HOME/manyhands or ~/.local/state/manyhands)",
-    )
-
-/** Flags of how to reach the mesh, last in each verb's help. */
-const meshFlags = (command: Command): Command =>
-  stateFlag(command).option(
-    '--at <url>',
-    "a manager's address (wss://host:port), instead of looking for one",
-    parsed(parseAddress),
-  )
-
-const jsonFlag = (command: Command): Command =>
-  command.option('--json', 'one line: a list of objects, for programs')
 
 const taskFlags = (command: Command, io: Io): Command => {
   const count = (min: number) => parsed(parseCount(min))

@@ -99,3 +99,38 @@ export const renewed = async (
   const read = readCredentials(place, state.trust)
   return E.isRight(read) && read.right !== undefined ? read.right : credentials
 }
+
+/** A state directory at `path` for a member of another machine, with its command line's. */
+export const makeBundle = async (
+  state: MeshState,
+  path: string,
+  { role, hostName }: Omit<NewMember, 'place'>,
+): Promise<Result<Party>> => {
+  const authority = await readAuthority(state)
+  if (E.isLeft(authority)) return authority
+  const { certify, makeKeys, toPem } = await import('./x509.ts')
+  const { directory } = state
+  const files: Record<string, string> = {
+    'mesh/ca.pem': authority.right.certificatePem,
+  }
+  const add = async (party: Party, keys: ReturnType<typeof makeKeys>, within: string) => {
+    const certificate = await certify(authority.right, party, keys.publicKey)
+    Object.assign(files, credentialFiles(toPem(keys.privateKey), certificate, within))
+  }
+  const [keys, clientKeys] = [makeKeys(), makeKeys()]
+  const party: Party = { role, hostName, nodeId: nodeIdOf(keys.publicKey) }
+  const other = claimName({ directory, party })
+  if (other !== undefined) return E.left(taken(path, other))
+  if (role === 'client') await add(party, keys, 'mesh/client')
+  else {
+    const slot = `nodes/${role}@${hostName.toLowerCase()}/identity`
+    await add(party, keys, slot)
+    const nodeId = nodeIdOf(clientKeys.publicKey)
+    const client: Party = { role: 'client', hostName: `${hostName}-client`, nodeId }
+    const beside = claimName({ directory, party: client, beside: hostName })
+    if (beside !== undefined) return E.left(taken(path, beside))
+    await add(client, clientKeys, 'mesh/client')
+  }
+  if (placeDirectory(path, files)) return E.right(party)
+  return E.left({ kind: 'access', path, reason: `${path} is there already` })
+}

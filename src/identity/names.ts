@@ -13,7 +13,7 @@ import type { Party } from './subject.ts'
 
 const MemberFile = t.intersection([
   t.type({ node_id: NodeId, role: NodeType, host_name: HostName, issued_ms: t.number }),
-  t.partial({ holder: t.string }),
+  t.partial({ holder: t.string, beside: HostName }),
 ])
 
 /** A member, as its name's file says it. */
@@ -21,6 +21,8 @@ export interface Member extends Party {
   readonly issuedMs: number
   /** The directory here that holds its key; undefined: it is elsewhere. */
   readonly holder: string | undefined
+  /** The node that it came with, on the same machine. */
+  readonly beside: HostName | undefined
 }
 
 const folderOf = (directory: string): string => join(directory, 'names')
@@ -33,10 +35,13 @@ export interface Claim {
   readonly party: Party
   /** The directory here that will hold its key, relative to the state directory. */
   readonly holder?: string
+  /** The node that it comes with. */
+  readonly beside?: HostName
 }
 
 /** Takes the name for the party; what it says otherwise is who has it. */
-export const claimName = ({ directory, party, holder }: Claim): Member | undefined => {
+export const claimName = (claim: Claim): Member | undefined => {
+  const { directory, party, holder } = claim
   makePrivateDirectory(folderOf(directory))
   const path = fileOf(directory, party.hostName)
   const known = readMember(path)
@@ -47,16 +52,16 @@ export const claimName = ({ directory, party, holder }: Claim): Member | undefin
     rmSync(path, { force: true })
   }
   try {
-    write(path, party, holder)
+    write(path, claim)
     return undefined
   } catch (error) {
     if (codeOf(error) !== 'EEXIST') throw error
     const other = readMember(path)
-    return other ?? { ...party, issuedMs: 0, holder: undefined }
+    return other ?? { ...party, issuedMs: 0, holder: undefined, beside: undefined }
   }
 }
 
-/** Gives a name back whose certificate was not made after all. */
+/** Gives a name back: its member is one no longer. */
 export const dropName = (directory: string, hostName: HostName): void =>
   rmSync(fileOf(directory, hostName), { force: true })
 
@@ -74,13 +79,14 @@ export const listMembers = (directory: string): readonly Member[] => {
     .flatMap((name) => readMember(join(folderOf(directory), name)) ?? [])
 }
 
-const write = (path: string, party: Party, holder: string | undefined): void => {
+const write = (path: string, { party, holder, beside }: Claim): void => {
   const file = {
     node_id: party.nodeId,
     role: party.role,
     host_name: party.hostName,
     issued_ms: Date.now(),
     ...(holder !== undefined && { holder }),
+    ...(beside !== undefined && { beside }),
   }
   // Linked when it is whole: a name is taken with what it says, or not at all.
   const draft = join(dirname(path), `.${randomBytes(6).toString('hex')}`)
@@ -96,8 +102,8 @@ const readMember = (path: string): Member | undefined => {
   const file = MemberFile.decode(readJson(path))
   if (E.isLeft(file)) return undefined
   const { node_id: nodeId, role, host_name: hostName } = file.right
-  const { issued_ms: issuedMs, holder } = file.right
-  return { nodeId, role, hostName, issuedMs, holder }
+  const { issued_ms: issuedMs, holder, beside } = file.right
+  return { nodeId, role, hostName, issuedMs, holder, beside }
 }
 
 /** `$B0_HOST_ID`, else the machine's name, made into a host name. */

@@ -55,14 +55,18 @@ export type StateFailure =
   | { readonly kind: 'no-authority'; readonly path: string; readonly reason: string }
 
 /** Where a node listens, as it wrote down itself. */
-export const NodeAddress = t.type({
-  node_id: NodeId,
-  boot_id: BootId,
-  role: NodeType,
-  host_name: HostName,
-  pid: Pid,
-  url: t.string,
-})
+export const NodeAddress = t.intersection([
+  t.type({
+    node_id: NodeId,
+    boot_id: BootId,
+    role: NodeType,
+    host_name: HostName,
+    pid: Pid,
+    url: t.string,
+  }),
+  // The address that it was told to listen on: which others can reach it.
+  t.partial({ listen: t.string }),
+])
 export type NodeAddress = t.TypeOf<typeof NodeAddress>
 
 /** `--state`, else `$XDG_STATE_HOME/manyhands`, else `~/.local/state/manyhands`; absolute. */

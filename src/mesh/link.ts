@@ -99,6 +99,11 @@ export class Link {
     return this.#options.socket.party
   }
 
+  /** From then on the far end is no member any more. */
+  get notAfterMs(): number {
+    return this.#options.socket.notAfterMs
+  }
+
   /** The address that was dialled, if this node did. */
   get dialledUrl(): string | undefined {
     return this.#options.socket.dialledUrl

@@ -186,6 +186,15 @@ export class NodeMesh implements Mesh {
     this.#options.log.debug('cannot connect', { url, reason })
   }
 
+  /** Ends the connections of whoever is no member any more: revoked, or past its certificate's end. */
+  cut(isRevoked: (nodeId: string) => boolean): void {
+    const now = this.#options.clock.wall()
+    for (const link of this.#links) {
+      if (isRevoked(link.party.nodeId)) link.terminate('it was taken out of the mesh')
+      else if (link.notAfterMs < now) link.terminate('its certificate has expired')
+    }
+  }
+
   isRefused(host: string, port: number, settle: (isRefused: boolean) => void): void {
     isRefused(host, port, settle)
   }

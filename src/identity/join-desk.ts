@@ -1,0 +1,243 @@
+// The join desk: where somebody with an invitation becomes a member. It listens while an
+// invitation is open, on a port of its own, and speaks with nobody who cannot prove to know
+// an invitation's secret (TLS 1.3 PSK, no certificates: with both on one listener, a PSK
+// caller would count as authorized).
+//
+// Everything is checked before the use is taken; then the use and the name are taken in
+// one turn, before the first wait, so that of two with one token one joins.
+
+import { createPublicKey, type KeyObject } from 'node:crypto'
+import type { AddressInfo } from 'node:net'
+import { createServer, type Server, type TLSSocket } from 'node:tls'
+import type { Either } from 'fp-ts/lib/Either.js'
+import * as E from 'fp-ts/lib/Either.js'
+import type { HostName } from '../../protocol/scalars.ts'
+import { readAuthority } from './issue.ts'
+import {
+  isKeyProven,
+  JOIN_ALPN,
+  JOIN_CIPHERS,
+  JOIN_MS,
+  type JoinAnswer,
+  type JoinRefusal,
+  JoinRequest,
+  parseJson,
+  readLine,
+} from './join-messages.ts'
+import { claimName } from './names.ts'
+import type { MeshState, StateFailure } from './state.ts'
+import { nodeIdOf, type Party } from './subject.ts'
+import { type Invitation, pskOf } from './token.ts'
+import { type Authority, certify } from './x509.ts'
+
+/** Callers at once; an invitation is for a handful. */
+const MAX_CALLERS = 16
+/** Names tried for somebody who does not insist on one. */
+const MAX_SUFFIX = 1000
+
+export interface DeskOptions {
+  readonly state: MeshState
+  readonly address: string
+  readonly invitation: Invitation
+  /** Whoever joins has this name. */
+  readonly hostName: HostName | undefined
+  readonly uses: number
+  readonly expiresMs: number
+  /** Managers, as a caller that reached us at `address` can reach them. */
+  readonly peersFor: (address: string) => readonly string[]
+  readonly onJoined: (party: Party) => void
+  readonly onRefused: (from: string, refusal: JoinRefusal | 'unknown invitation') => void
+}
+
+/** A desk that listens. */
+export interface JoinDesk {
+  readonly port: number
+  /** Stops; resolves when every caller is gone. */
+  close(): Promise<void>
+}
+
+/** Opens a desk for one invitation. */
+export const openDesk = async (
+  options: DeskOptions,
+): Promise<Either<StateFailure | { readonly reason: string }, JoinDesk>> => {
+  const authority = await readAuthority(options.state)
+  if (E.isLeft(authority)) return authority
+  const desk = new Desk(options, authority.right)
+  try {
+    await desk.listen()
+    return E.right(desk)
+  } catch (error) {
+    const code =
+      error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
+    const reason = `cannot listen on ${options.address} for whoever joins (${code}); give an address of this machine with --listen`
+    return E.left({ reason })
+  }
+}
+
+class Desk implements JoinDesk {
+  readonly #options: DeskOptions
+  readonly #authority: Authority
+  readonly #server: Server
+  readonly #callers = new Set<TLSSocket>()
+  #usesLeft: number
+
+  constructor(options: DeskOptions, authority: Authority) {
+    this.#options = options
+    this.#authority = authority
+    this.#usesLeft = options.uses
+    const { psk, identity } = pskOf(options.invitation)
+    this.#server = createServer({
+      pskCallback: ({ remoteAddress = '' }, given) => {
+        if (given === identity) return psk
+        options.onRefused(remoteAddress, 'unknown invitation')
+        return null
+      },
+      ciphers: JOIN_CIPHERS,
+      minVersion: 'TLSv1.3',
+      ALPNProtocols: [JOIN_ALPN],
+      handshakeTimeout: JOIN_MS,
+    })
+    this.#server.maxConnections = MAX_CALLERS
+    this.#server.on('connection', (socket) => {
+      socket.on('error', () => undefined)
+      // For all of it; what is left open after an answer was not read.
+      const timer = setTimeout(() => socket.destroy(), JOIN_MS)
+      socket.on('close', () => clearTimeout(timer))
+    })
+    this.#server.on('tlsClientError', (_error, socket) => socket.destroy())
+    this.#server.on('secureConnection', (socket) => this.#serve(socket))
+  }
+
+  get port(): number {
+    // A listening TCP server's address is never a string or null.
+    return (this.#server.address() as AddressInfo).port
+  }
+
+  listen(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen({ host: this.#options.address, port: 0 }, () => {
+        this.#server.off('error', reject)
+        this.#server.on('error', () => undefined)
+        resolve()
+      })
+    })
+  }
+
+  close(): Promise<void> {
+    return new Promise((resolve) => this.#server.close(() => resolve()))
+  }
+
+  #serve(socket: TLSSocket): void {
+    this.#callers.add(socket)
+    socket.on('close', () => this.#callers.delete(socket))
+    socket.on('error', () => undefined)
+    readLine(socket, (line) => {
+      const request = JoinRequest.decode(parseJson(line))
+      const verdict = E.isLeft(request) ? 'malformed' : this.#judge(socket, request.right)
+      if (typeof verdict === 'string') this.#refuse(socket, verdict)
+      else void this.#welcome(socket, verdict)
+    })
+  }
+
+  /** All checks, then the use and the name, in one turn. */
+  #judge(socket: TLSSocket, request: JoinRequest): NewKeys | JoinRefusal {
+    const { invitation, expiresMs } = this.#options
+    const { name } = request
+    if (Date.now() > expiresMs) return 'expired'
+    if (this.#usesLeft <= 0) return 'used'
+    const clientKey = provenKey(socket, 'client', name, request.client)
+    const nodeKey = request.node && provenKey(socket, 'node', name, request.node)
+    const isForNode = invitation.role !== 'client'
+    if (isForNode !== (request.node !== undefined)) return 'malformed'
+    if (clientKey === undefined || (isForNode && nodeKey === undefined)) return 'proof'
+    const party = this.#takeName(request, nodeKey ?? clientKey)
+    if (party === undefined) return 'name'
+    this.#usesLeft -= 1
+    return { party, nodeKey, clientKey }
+  }
+
+  /** The name that it asked for, or the invitation's, or one made from it. */
+  #takeName({ name, is_fixed }: JoinRequest, key: KeyObject): Party | undefined {
+    const { invitation, hostName, state } = this.#options
+    if (is_fixed && hostName !== undefined && name !== hostName) return undefined
+    const wanted = hostName ?? name
+    const isFixed = is_fixed || hostName !== undefined
+    for (let count = 1; count <= (isFixed ? 1 : MAX_SUFFIX); count++) {
+      const party = {
+        role: invitation.role,
+        nodeId: nodeIdOf(key),
+        hostName: count === 1 ? wanted : `${wanted}-${count}`,
+      }
+      if (claimName({ directory: state.directory, party }) === undefined) return party
+    }
+    return undefined
+  }
+
+  async #welcome(
+    socket: TLSSocket,
+    { party, nodeKey, clientKey }: NewKeys,
+  ): Promise<void> {
+    const { peersFor, onJoined } = this.#options
+    const client = nodeKey === undefined ? party : this.#clientOf(party, clientKey)
+    const clientCert = await certify(this.#authority, client, clientKey)
+    const nodeCert =
+      nodeKey === undefined ? undefined : await certify(this.#authority, party, nodeKey)
+    const answer: JoinAnswer = {
+      ca: this.#authority.certificatePem,
+      name: party.hostName,
+      client_name: client.hostName,
+      client_cert: clientCert,
+      now_ms: Date.now(),
+      peers: [...peersFor(socket.localAddress ?? '')],
+      ...(nodeCert !== undefined && { node_cert: nodeCert }),
+    }
+    this.#say(socket, answer)
+    onJoined(party)
+  }
+
+  /** The command line beside a node: named after it. */
+  #clientOf({ hostName }: Party, key: KeyObject): Party {
+    const { directory } = this.#options.state
+    const nodeId = nodeIdOf(key)
+    for (let count = 1; ; count++) {
+      const name = `${hostName}-client${count === 1 ? '' : `-${count}`}`
+      const party: Party = { role: 'client', nodeId, hostName: name }
+      const other = claimName({ directory, party, beside: hostName })
+      if (other === undefined || count === MAX_SUFFIX) return party
+    }
+  }
+
+  #refuse(socket: TLSSocket, refused: JoinRefusal): void {
+    this.#options.onRefused(socket.remoteAddress ?? '', refused)
+    this.#say(socket, { refused })
+  }
+
+  #say(socket: TLSSocket, answer: JoinAnswer): void {
+    socket.end(`${JSON.stringify(answer)}\n`)
+    socket.resume()
+  }
+}
+
+interface NewKeys {
+  readonly party: Party
+  readonly nodeKey: KeyObject | undefined
+  readonly clientKey: KeyObject
+}
+
+/** The candidate's key, if it is P-256 and proven. */
+const provenKey = (
+  socket: TLSSocket,
+  use: 'node' | 'client',
+  name: string,
+  { spki, proof }: { readonly spki: string; readonly proof: string },
+): KeyObject | undefined => {
+  try {
+    const der = Buffer.from(spki, 'base64')
+    const key = createPublicKey({ key: der, format: 'der', type: 'spki' })
+    const isOurKind = key.asymmetricKeyDetails?.namedCurve === 'prime256v1'
+    return isOurKind && isKeyProven({ socket, use, name }, key, proof) ? key : undefined
+  } catch {
+    return undefined
+  }
+}

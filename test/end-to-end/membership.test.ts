@@ -1,0 +1,82 @@
+// Another machine, played by another state directory: invited, joined, at work, taken out.
+
+import { join } from 'node:path'
+import t from 'tap'
+import { Manyhands } from './support.ts'
+
+// The machine may be busy with other tests.
+t.setTimeout(180_000)
+
+t.test('an invited machine runs tasks, until it is taken out', async (t) => {
+  const here = new Manyhands(t)
+  const there = new Manyhands(t, join(t.testdirName, 'there'))
+  const { nodes } = await here.mesh()
+  const listen = ['--listen', '127.0.0.1', '--no-mdns']
+  const invitation = here.start('invite', '--role', 'worker', '--json', ...listen)
+  const [, token = '', at = ''] = await invitation.said(
+    /"token":"([^"]+)".*"at":\["([^"]+)/,
+  )
+  const misspelt = await there.call('join', `${token.slice(1)}0`, '--at', at)
+  t.match(misspelt, { code: 2, stderr: /^manyhands: this is no invitation: .*\n$/ })
+  const joined = await there.call('join', token, '--at', at, '--name', 'pi')
+  t.match(joined, {
+    code: 0,
+    stdout: /^joined as worker pi; now: manyhands --role worker/,
+  })
+  t.match(await invitation.ended, { code: 0, stderr: /pi joined as worker/ })
+  const late = await there.call('join', token, '--at', at, '--force')
+  t.match(late, { code: 1, stderr: /nobody to join at/ })
+
+  // It has no manager of its own and was told where the mesh's is.
+  const worker = there.node('worker', '--cores', '1')
+  await worker.said(/phase=managed/)
+  t.match(await here.call('run', '--host', 'pi', '--', 'echo', 'hi'), {
+    code: 0,
+    stdout: /hi/,
+  })
+  const members = await here.list('members')
+  t.match(members, [
+    { host_name: 'm', where: 'here' },
+    { host_name: 'pi', role: 'worker', where: 'elsewhere' },
+    { host_name: 'pi-client', role: 'client' },
+    { role: 'client', where: 'here' },
+  ])
+  t.match(await there.call('members'), { code: 1, stderr: /where the mesh was made/ })
+
+  t.match(await here.call('revoke', 'pi'), {
+    code: 0,
+    stdout: /pi \(worker\) is no member/,
+  })
+  await worker.said(/cannot connect.*taken out of the mesh.*manyhands invite/)
+  await nodes['m']?.said(/refused a connection.*taken out of the mesh/)
+  t.match(await here.call('revoke', 'pi'), { code: 3, stderr: /no member is called pi/ })
+})
+
+t.test('what is wrong with an invitation is told in one line', async (t) => {
+  const hands = new Manyhands(t)
+  const cases: [verb: string, args: string[], code: number, stderr: RegExp][] = [
+    ['invite', [], 2, /required option '--role/],
+    ['invite', ['--role', 'boss'], 2, /worker, manager, client/],
+    ['invite', ['--role', 'worker', '--ttl', 'x'], 2, /expected a duration/],
+    [
+      'invite',
+      ['--role', 'worker', '--listen', '203.0.113.7', '--no-mdns'],
+      1,
+      /--listen/,
+    ],
+    ['invite', ['--role', 'worker', '--ttl', '1ms', '--no-mdns'], 1, /has expired/],
+    ['join', ['nonsense'], 2, /this is no invitation/],
+    ['revoke', ['nobody'], 3, /no member is called nobody/],
+    ['issue', ['--role', 'worker', '--name', 'a b', '--out', 'x'], 2, /expected letters/],
+  ]
+  for (const [verb, args, code, stderr] of cases)
+    t.match(
+      await hands.call(verb, ...args),
+      { code, stderr },
+      `${verb} ${args.join(' ')}`,
+    )
+  const waiting = hands.start('invite', '--role', 'worker', '--no-mdns')
+  await waiting.said(/manyhands join .*no manager runs here/s)
+  waiting.child.kill('SIGINT')
+  t.equal((await waiting.ended).code, 130)
+})
