@@ -1,52 +1,42 @@
 // The door: what happens on a TCP connection before the first frame, written by hand, so
 // that each part of it can also be done wrong.
 
-import { createHmac, randomBytes } from 'node:crypto'
-import { connect, type Socket } from 'node:net'
+import { randomBytes } from 'node:crypto'
+import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls'
 import { WebSocket } from 'ws'
+import { type Party, type Shown, show } from './members.ts'
 import { facts } from './protocol.ts'
 import type { Target } from './target.ts'
-
-const HEADER = facts.upgrade.headers
-
-/** Who proves, and what both ends know of the meeting. */
-export interface Meeting {
-  readonly role: string
-  readonly nodeId: string
-  readonly clientNonce: string
-  readonly serverNonce: string
-}
 
 export interface HttpAnswer {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
 }
 
-export const nonce = (): string => randomBytes(24).toString('hex')
-
-/** The proof of one side, by the text of manyhands.json. */
-export const proofOf = (
-  { meshId, secret }: Target,
-  side: 'client' | 'server',
-  { role, nodeId, clientNonce, serverNonce }: Meeting,
-  { remoteAddress, remotePort }: Socket,
-): string => {
-  const parts = [facts.subprotocol, side, meshId, role, nodeId, clientNonce, serverNonce]
-  const text = JSON.stringify([...parts, remoteAddress, remotePort])
-  return createHmac('sha256', secret).update(text).digest('hex')
-}
-
-/** A TCP connection to the implementation. */
-export const openSocket = (target: Target): Promise<Socket> =>
+/** A TLS connection to the implementation, which shows what it is given to show. */
+export const openTls = (
+  { host, port, mesh }: Target,
+  shown: Partial<Shown>,
+  options: ConnectionOptions = {},
+): Promise<TLSSocket> =>
   new Promise((resolve, reject) => {
-    const socket = connect({ host: target.host, port: target.port, noDelay: true })
+    const socket = connect({
+      ...{ host, port, ca: mesh.authority, servername: '' },
+      ...{ ALPNProtocols: [facts.upgrade.tls.alpn], minVersion: 'TLSv1.3' },
+      // Its names are looked at in a case of their own.
+      checkServerIdentity: () => undefined,
+      ...shown,
+      ...options,
+    })
+    socket.setNoDelay(true)
     socket.on('error', reject)
-    socket.on('connect', () => resolve(socket))
+    socket.once('close', () => reject(new Error('it closed during the handshake')))
+    socket.once('secureConnect', () => resolve(socket))
   })
 
 /** Sends an HTTP request and reads the head of its answer. */
 export const askHttp = (
-  socket: Socket,
+  socket: TLSSocket,
   headers: Readonly<Record<string, string>>,
 ): Promise<HttpAnswer> =>
   new Promise((resolve, reject) => {
@@ -62,6 +52,7 @@ export const askHttp = (
     }
     socket.on('data', onText)
     socket.once('close', onEnd)
+    socket.once('error', reject)
     const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
     socket.write(`GET / HTTP/1.1\r\nHost: conformance\r\n${lines.join('')}\r\n`)
   })
@@ -75,17 +66,6 @@ const parseHead = (head: string): HttpAnswer => {
   return { status: Number(first.split(' ')[1]), headers: Object.fromEntries(headers) }
 }
 
-/** The headers of the first request. */
-export const claimOf = (
-  { meshId }: Target,
-  { role, nodeId, clientNonce }: Pick<Meeting, 'role' | 'nodeId' | 'clientNonce'>,
-): Record<string, string> => ({
-  [HEADER.mesh]: meshId,
-  [HEADER.role]: role,
-  [HEADER.node]: nodeId,
-  [HEADER.nonce]: clientNonce,
-})
-
 export const UPGRADE: Readonly<Record<string, string>> = {
   Connection: 'Upgrade',
   Upgrade: 'websocket',
@@ -94,33 +74,11 @@ export const UPGRADE: Readonly<Record<string, string>> = {
   'Sec-WebSocket-Protocol': facts.subprotocol,
 }
 
-/** Asks for a nonce; the connection is then ready for one upgrade. */
-export const meet = async (
-  target: Target,
-  role: string,
-  nodeId: string,
-): Promise<{ socket: Socket; meeting: Meeting; answer: HttpAnswer }> => {
-  const socket = await openSocket(target)
-  const clientNonce = nonce()
-  const answer = await askHttp(socket, claimOf(target, { role, nodeId, clientNonce }))
-  const { [HEADER.nonce]: serverNonce = '' } = answer.headers
-  return { socket, meeting: { role, nodeId, clientNonce, serverNonce }, answer }
-}
-
-/** The whole way in, for who is a member. The far end's proof is a case of its own. */
-export const enter = async (
-  target: Target,
-  role: string,
-  nodeId: string,
-): Promise<WebSocket> => {
-  const { socket, meeting, answer } = await meet(target, role, nodeId)
-  if (answer.status !== 401) {
-    socket.destroy()
-    throw new Error(`asked for a nonce: it answered ${answer.status}, not 401`)
-  }
+/** The whole way in, for who is a member. */
+export const enter = async (target: Target, party: Party): Promise<WebSocket> => {
+  const socket = await openTls(target, await show(target.mesh, party))
   const ws = new WebSocket(`ws://${target.host}:${target.port}/`, [facts.subprotocol], {
     createConnection: () => socket,
-    headers: { [HEADER.proof]: proofOf(target, 'client', meeting, socket) },
     perMessageDeflate: false,
     maxPayload: 64 * 1024 * 1024,
   })

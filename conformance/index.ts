@@ -1,18 +1,17 @@
 // The command of the kit:
 //
 //   npm run conformance -- --at HOST:PORT --role worker|manager
-//     [--state DIR | --secret FILE --mesh ID] [--only WORD]... [--json]
+//     [--state DIR] [--only WORD]... [--json]
 //
 // Exit code 0: nothing failed; 1: something did; 2: it was called wrongly.
 
-import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type Result, type RunOptions, run } from './run.ts'
 import { defaultDirectory, parseAddress, readMesh } from './target.ts'
 
 const USAGE =
-  'npm run conformance -- --at HOST:PORT --role worker|manager [--state DIR | --secret FILE --mesh ID] [--only WORD]... [--patience MS] [--json]'
+  'npm run conformance -- --at HOST:PORT --role worker|manager [--state DIR] [--only WORD]... [--patience MS] [--json]'
 
 const read = (argv: string[]): RunOptions & { readonly isJson: boolean } => {
   const { values } = parseArgs({
@@ -21,25 +20,17 @@ const read = (argv: string[]): RunOptions & { readonly isJson: boolean } => {
       at: { type: 'string' },
       role: { type: 'string' },
       state: { type: 'string' },
-      secret: { type: 'string' },
-      mesh: { type: 'string' },
       only: { type: 'string', multiple: true },
       patience: { type: 'string', default: '5000' },
       json: { type: 'boolean', default: false },
     },
   })
-  const { at, role, state = defaultDirectory(process.env), secret, mesh, only } = values
+  const { at, role, state = defaultDirectory(process.env), only } = values
   if (at === undefined) throw new TypeError('Expected --at HOST:PORT')
   if (role !== 'worker' && role !== 'manager')
     throw new TypeError('Expected --role worker or --role manager')
-  if ((secret === undefined) !== (mesh === undefined))
-    throw new TypeError('Expected --secret and --mesh together')
-  const member =
-    secret === undefined || mesh === undefined
-      ? readMesh(resolve(state))
-      : { meshId: mesh, secret: readFileSync(secret) }
   return {
-    target: { ...parseAddress(at), ...member },
+    target: { ...parseAddress(at), mesh: readMesh(resolve(state)) },
     role,
     patienceMs: Number(values.patience),
     isJson: values.json,

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto'
 import type { WebSocket } from 'ws'
 import { type Frame, pack, unpack } from './bytes.ts'
 import { enter } from './door.ts'
+import { newNodeId } from './members.ts'
 import { type Body, facts } from './protocol.ts'
 import type { Target } from './target.ts'
 import type { Watch } from './watch.ts'
@@ -26,7 +27,7 @@ export interface Identity {
 
 export const identity = (node_type: string, more: Partial<Identity> = {}): Identity => ({
   node_type,
-  node_id: randomBytes(16).toString('hex'),
+  node_id: newNodeId(),
   boot_id: randomBytes(8).toString('hex'),
   host_name: `kit-${randomBytes(4).toString('hex')}`,
   minor: facts.minor,
@@ -89,7 +90,8 @@ export class Peer {
   /** Proves itself, and says nothing yet. */
   static async enter(options: PeerOptions): Promise<Peer> {
     const { target, self } = options
-    return new Peer(await enter(target, self.node_type, self.node_id), options)
+    const { node_type: role, node_id: nodeId, host_name: hostName } = self
+    return new Peer(await enter(target, { role, nodeId, hostName }), options)
   }
 
   /** Proves and introduces itself, both ways. */

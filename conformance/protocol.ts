@@ -29,9 +29,8 @@ interface Facts {
   readonly subprotocol: string
   readonly minor: number
   readonly upgrade: {
-    readonly headers: Readonly<
-      Record<'mesh' | 'role' | 'node' | 'nonce' | 'proof' | 'refused', string>
-    >
+    readonly tls: { readonly alpn: string }
+    readonly refused_header: string
   }
   readonly limits: {
     readonly max_in_flight: number

@@ -64,6 +64,7 @@ const upgrade = () => ({
   },
   request: `GET / HTTP/1.1 with Upgrade: websocket, Sec-WebSocket-Version: 13, Sec-WebSocket-Key and Sec-WebSocket-Protocol: ${SUBPROTOCOL}, and without Origin; the answer is 101 with Sec-WebSocket-Protocol: ${SUBPROTOCOL}`,
   refused: `a refusal is an HTTP answer (403; 400 for subprotocol, 426 for not-a-websocket) that closes; ${REFUSED} holds one of these words, the body says it in a sentence, Date is the server's clock. It may come before any request was sent.`,
+  refused_header: REFUSED,
   refusals: REFUSALS,
   within_ms: HANDSHAKE_MS,
   masks:

@@ -1,8 +1,9 @@
 // The first exchange, and what becomes of a second connection between the same two nodes.
 
 import type { Case } from '../case.ts'
+import { keyOf } from '../members.ts'
 import { identity } from '../peer.ts'
-import { equal, expect, pause } from '../stage.ts'
+import { equal, expect, pause, Skip } from '../stage.ts'
 
 const ONE_CONNECTION =
   'asked by a WebSocket ping; if it answers in 1 s, the new one is closed with 4406, else replaces it'
@@ -80,9 +81,13 @@ export const introductionCases: readonly Case[] = [
   {
     name: 'introduction: only as who was proven',
     role: 'any',
-    rule: 'a `node_id` or `node_type` other than proven',
+    rule: "a `node_id`, `node_type` or `host_name` other than the certificate's",
     run: async (stage) => {
-      for (const change of [{ node_type: 'worker' }, { node_id: '0'.repeat(32) }]) {
+      for (const change of [
+        { node_type: 'worker' },
+        { node_id: '0'.repeat(32) },
+        { host_name: 'somebody-else' },
+      ]) {
         const peer = await stage.enter()
         peer.handlers.delete('NodeTypeRequest')
         peer.send({
@@ -153,6 +158,8 @@ export const introductionCases: readonly Case[] = [
     run: async (stage) => {
       const { node_type, node_id, boot_id, host_name } = (await stage.open()).far
       const itself = { node_type, node_id, host_name } as Record<string, string>
+      if (keyOf(stage.target.mesh, String(node_id)) === undefined)
+        throw new Skip('its key is not in the state directory')
       const mirror = identity(String(node_type), { ...itself, boot_id: String(boot_id) })
       const peer = await stage.enter(mirror)
       await peer.ask('NodeTypeRequest', mirror)

@@ -1,18 +1,25 @@
 // The upgrade: who gets in, and who is sent away with which word.
 
+import { connect } from 'node:net'
 import type { Case } from '../case.ts'
-import { askHttp, claimOf, meet, nonce, openSocket, proofOf, UPGRADE } from '../door.ts'
-import { identity } from '../peer.ts'
+import { askHttp, type HttpAnswer, openTls, UPGRADE } from '../door.ts'
+import { hashOf, namesOf, newNodeId, type Party, show, type Wrong } from '../members.ts'
 import { facts } from '../protocol.ts'
-import { equal, expect, type Stage } from '../stage.ts'
+import { equal, expect } from '../stage.ts'
 import type { Target } from '../target.ts'
 
-const HEADER = facts.upgrade.headers
-const NODE = () => identity('client').node_id
+const newParty = (): Party => ({
+  role: 'client',
+  nodeId: newNodeId(),
+  hostName: 'kit-door',
+})
 
-/** One request on a connection of its own. */
-const knock = async (target: Target, headers: Readonly<Record<string, string>>) => {
-  const socket = await openSocket(target)
+/** A member's upgrade with these headers instead. */
+const upgrade = async (
+  target: Target,
+  headers: Readonly<Record<string, string>>,
+): Promise<HttpAnswer> => {
+  const socket = await openTls(target, await show(target.mesh, newParty()))
   try {
     return await askHttp(socket, headers)
   } finally {
@@ -20,148 +27,145 @@ const knock = async (target: Target, headers: Readonly<Record<string, string>>) 
   }
 }
 
-const claim = (target: Target) =>
-  claimOf(target, { role: 'client', nodeId: NODE(), clientNonce: nonce() })
-
-/** An upgrade after a good first request, with these headers more. */
-const upgrade = async (
-  { target }: Stage,
-  headersOf: (proof: string, answer: Readonly<Record<string, string>>) => object,
-) => {
-  const { socket, meeting, answer } = await meet(target, 'client', NODE())
+/** What comes of an upgrade by who shows this; undefined: it was dropped without a word. */
+const attempt = async (
+  target: Target,
+  party: Party,
+  wrong: Wrong | 'nothing',
+): Promise<HttpAnswer | undefined> => {
   try {
-    const proof = proofOf(target, 'client', meeting, socket)
-    return await askHttp(socket, { ...UPGRADE, ...headersOf(proof, answer.headers) })
-  } finally {
-    socket.destroy()
+    const shown = wrong === 'nothing' ? {} : await show(target.mesh, party, wrong)
+    const socket = await openTls(target, shown)
+    try {
+      return await askHttp(socket, UPGRADE)
+    } finally {
+      socket.destroy()
+    }
+  } catch {
+    return undefined
   }
 }
 
-const REFUSED = 'A refusal has the reason in words in `manyhands-refused`, and closes'
+const REFUSED =
+  'A refusal is an HTTP answer that closes, possibly before anything was asked'
+const DAY_MS = 24 * 3_600_000
+
+const strangers: readonly [
+  what: string,
+  word: string,
+  wrongOf: (target: Target, party: Party) => Wrong | 'nothing',
+][] = [
+  ['no certificate', 'no-certificate', () => 'nothing'],
+  ["another authority's", 'unknown-ca', () => ({ isForged: true })],
+  ['an expired one', 'expired', () => ({ fromMs: -2 * DAY_MS, toMs: -DAY_MS })],
+  ['one not yet valid', 'not-yet-valid', () => ({ fromMs: DAY_MS, toMs: 2 * DAY_MS })],
+  ['one for servers alone', 'wrong-purpose', () => ({ usages: ['server'] })],
+  ['one without names', 'san', () => ({ names: [] })],
+  [
+    'one with its names in another order',
+    'san',
+    ({ mesh }, party) => ({ names: [...namesOf(mesh.meshId, party)].reverse() }),
+  ],
+  [
+    "one with another mesh's id",
+    'other-mesh',
+    (_target, party) => ({ names: namesOf('ab'.repeat(10), party) }),
+  ],
+  [
+    "one with another node's id",
+    'id-mismatch',
+    ({ mesh }, party) => ({
+      names: namesOf(mesh.meshId, { ...party, nodeId: 'cd'.repeat(16) }),
+    }),
+  ],
+]
+
+const strangerCases: readonly Case[] = strangers.map(([what, word, wrongOf]) => ({
+  name: `upgrade: ${what} is refused`,
+  role: 'any',
+  rule: REFUSED,
+  run: async ({ target }) => {
+    const party = newParty()
+    const answer = await attempt(target, party, wrongOf(target, party))
+    // A TLS library may refuse by itself: then its handshake fails.
+    if (answer === undefined) return
+    equal(answer.status, 403, 'the status')
+    equal(answer.headers[facts.upgrade.refused_header], word, 'the word')
+  },
+}))
 
 export const upgradeCases: readonly Case[] = [
   {
-    name: 'upgrade: it proves itself',
+    name: 'upgrade: it shows who it is',
     role: 'any',
-    rule: 'The answer is 401, with `manyhands-role`, `manyhands-node`, `manyhands-nonce` and `manyhands-proof` of the server.',
+    rule: 'signed by `ca.pem`, in its dates, its names of this form, its MESH_ID, its NODE_ID the hash of its key',
     run: async ({ target }) => {
-      const { socket, meeting, answer } = await meet(target, 'client', NODE())
-      const { headers, status } = answer
-      equal(status, 401, 'the status')
-      const { [HEADER.role]: role = '', [HEADER.node]: nodeId = '' } = headers
-      expect(/^[0-9a-f]{48}$/.test(meeting.serverNonce), () => 'its nonce is none')
-      const party = { ...meeting, role, nodeId }
-      const proof = proofOf(target, 'server', party, socket)
+      const socket = await openTls(target, await show(target.mesh, newParty()))
+      const certificate = socket.getPeerX509Certificate()
+      const [version, alpn] = [socket.getProtocol(), socket.alpnProtocol]
       socket.destroy()
-      equal(headers[HEADER.proof], proof, 'its proof')
+      equal(version, 'TLSv1.3', 'the version of TLS')
+      equal(alpn, facts.upgrade.tls.alpn, 'the protocol beneath')
+      const names =
+        /^URI:mesh:\/\/([0-9a-f]{20})\/([a-z]+)\/([0-9a-f]{32}), DNS:[\w.-]+\.mesh\.internal$/
+      const [, meshId, , nodeId] = names.exec(certificate?.subjectAltName ?? '') ?? []
+      equal(meshId, target.mesh.meshId, 'the mesh id of its certificate')
+      const own = certificate && hashOf(certificate.publicKey, 32)
+      equal(nodeId, own, 'the node id of its certificate')
     },
   },
   {
     name: 'upgrade: a member gets in',
     role: 'any',
     rule: 'The answer is 101, with the same subprotocol.',
-    run: async (stage) => {
-      const { status, headers } = await upgrade(stage, (proof) => ({
-        [HEADER.proof]: proof,
+    run: async ({ target }) => {
+      const { status, headers } = await upgrade(target, {
+        ...UPGRADE,
         'Sec-WebSocket-Extensions': 'permessage-deflate',
-      }))
+      })
       equal(status, 101, 'the status')
       equal(headers['sec-websocket-protocol'], facts.subprotocol, 'the subprotocol')
       equal(headers['sec-websocket-extensions'], undefined, 'the extensions')
     },
   },
+  ...strangerCases,
   {
     name: 'upgrade: a browser is refused',
     role: 'any',
-    rule: `${REFUSED}: 403 for an \`Origin\` header, another mesh or a wrong proof`,
-    run: async (stage) => {
-      const { target } = stage
-      const Origin = 'http://localhost'
-      const first = await knock(target, { ...claim(target), Origin })
-      equal(first.status, 403, 'the status of the first request')
-      const second = await upgrade(stage, (proof) => ({ [HEADER.proof]: proof, Origin }))
-      equal(second.status, 403, 'the status of the upgrade')
-      expect(HEADER.refused in second.headers, () => `no ${HEADER.refused} header`)
-    },
-  },
-  {
-    name: 'upgrade: another mesh is refused',
-    role: 'any',
-    rule: `${REFUSED}: 403 for an \`Origin\` header, another mesh or a wrong proof`,
+    rule: `${REFUSED}: 403`,
     run: async ({ target }) => {
-      const headers = { ...claim(target), [HEADER.mesh]: '0'.repeat(32) }
-      equal((await knock(target, headers)).status, 403, 'the status')
-    },
-  },
-  {
-    name: 'upgrade: a wrong proof is refused',
-    role: 'any',
-    rule: `${REFUSED}: 403 for an \`Origin\` header, another mesh or a wrong proof`,
-    run: async (stage) => {
-      const wrong = await upgrade(stage, () => ({ [HEADER.proof]: 'ab'.repeat(32) }))
-      equal(wrong.status, 403, 'the status of a wrong one')
-      const mirrored = await upgrade(stage, (_, { [HEADER.proof]: own = '' }) => ({
-        [HEADER.proof]: own,
-      }))
-      equal(mirrored.status, 403, 'the status of its own one')
-      equal((await upgrade(stage, () => ({}))).status, 403, 'the status of none')
-    },
-  },
-  {
-    name: 'upgrade: a first request without its headers',
-    role: 'any',
-    rule: '426 without the headers of step 1',
-    run: async ({ target }) => {
-      for (const name of [HEADER.role, HEADER.node, HEADER.nonce]) {
-        const { [name]: _, ...rest } = claim(target)
-        equal((await knock(target, rest)).status, 426, `the status without ${name}`)
-      }
-      const bad = { ...claim(target), [HEADER.nonce]: 'short' }
-      equal((await knock(target, bad)).status, 426, 'the status with a bad nonce')
+      const answer = await upgrade(target, { ...UPGRADE, Origin: 'http://localhost' })
+      equal(answer.status, 403, 'the status')
+      equal(answer.headers[facts.upgrade.refused_header], 'origin', 'the word')
     },
   },
   {
     name: 'upgrade: another subprotocol is refused',
     role: 'any',
     rule: '400 without the subprotocol',
-    run: async (stage) => {
-      const answer = await upgrade(stage, (proof) => ({
-        [HEADER.proof]: proof,
-        'Sec-WebSocket-Protocol': 'manyhands.v0',
-      }))
+    run: async ({ target }) => {
+      const wrong = { 'Sec-WebSocket-Protocol': 'manyhands.v0' }
+      const answer = await upgrade(target, { ...UPGRADE, ...wrong })
       equal(answer.status, 400, 'the status')
     },
   },
   {
-    name: 'upgrade: not without asking for a nonce',
+    name: 'upgrade: a request that is none',
     role: 'any',
-    rule: '401 for an upgrade without step 1',
+    rule: '426 without an upgrade',
     run: async ({ target }) => {
-      const headers = { ...UPGRADE, ...claim(target), [HEADER.proof]: 'ab'.repeat(32) }
-      equal((await knock(target, headers)).status, 401, 'the status')
+      equal((await upgrade(target, {})).status, 426, 'the status')
     },
   },
   {
-    name: 'upgrade: a nonce serves on its own connection alone',
+    name: 'upgrade: who says nothing is dropped',
     role: 'any',
-    rule: 'A nonce serves for one upgrade, on the TCP connection that it was given on.',
-    run: async ({ target }) => {
-      const { socket, meeting } = await meet(target, 'client', NODE())
-      const proof = proofOf(target, 'client', meeting, socket)
-      const other = await openSocket(target)
-      const answer = await askHttp(other, { ...UPGRADE, [HEADER.proof]: proof })
-      socket.destroy()
-      other.destroy()
-      equal(answer.status, 401, 'the status on another connection')
-    },
-  },
-  {
-    name: 'upgrade: who proves nothing is dropped',
-    role: 'any',
-    rule: 'Both requests go over one TCP connection, within 5 s',
+    rule: 'no server name, no resumed session, within 5 s',
     run: async ({ target, patienceMs }) => {
+      const { host, port } = target
       const begun = performance.now()
-      const { socket } = await meet(target, 'client', NODE())
+      const socket = connect({ host, port })
+      socket.on('error', () => undefined)
       await new Promise((resolve, reject) => {
         const timer = setTimeout(
           () => reject(new Error('it holds a connection that proved nothing')),

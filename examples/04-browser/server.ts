@@ -1,6 +1,6 @@
 // The protocol in a browser: gives out a page, and is the test endpoint that the page speaks
 // to: a manager that has it add numbers. It is no node of a mesh: a node refuses every
-// browser (a handshake with an `Origin`) and wants a proof of the mesh's secret.
+// browser (a handshake with an `Origin`) and wants a certificate of the mesh.
 //
 //   npm run build && node dist/examples/04-browser/server.js
 //

@@ -56,11 +56,11 @@ export const parseWord =
     return word
   }
 
-/** `ws://host:port`, or `host:port` alone, as `--join` takes them. */
+/** `wss://host:port`, or `host:port` alone, as `--join` takes them. */
 export const parseAddress = (text: string): string => {
-  const url = /^[a-z]+:\/\//.test(text) ? text : `ws://${text}`
-  if (!/^wss?:\/\/(\[[0-9a-f:]+\]|[A-Za-z0-9.-]+):\d{1,5}\/?$/.test(url))
-    throw new UsageError(`expected ws://host:port, got '${oneLine(text)}'`)
+  const url = /^[a-z]+:\/\//.test(text) ? text : `wss://${text}`
+  if (!/^wss:\/\/(\[[0-9a-f:]+\]|[A-Za-z0-9.-]+):\d{1,5}\/?$/.test(url))
+    throw new UsageError(`expected wss://host:port, got '${oneLine(text)}'`)
   return url.replace(/\/$/, '')
 }
 

@@ -188,7 +188,7 @@ t.test('no mesh exits with 5, and run with 125, naming the remedy', async (t) =>
     ],
     [{ kind: 'state', path: '/s', reason: '/s is open to others' }, /open to others/],
     [
-      { kind: 'refused', address: 'ws://x', reason: 'another mesh', remedy: 'do this' },
+      { kind: 'refused', address: 'wss://x', reason: 'another mesh', remedy: 'do this' },
       /ws:\/\/x refused this client: another mesh; do this/,
     ],
     [{ kind: 'lost', afterMs: 5, reason: 'gone' }, /not regained in 5 ms \(gone\)/],
@@ -209,7 +209,7 @@ t.test('no mesh exits with 5, and run with 125, naming the remedy', async (t) =>
 
 t.test('an address that is none is a mistake in usage', async (t) => {
   const called = await new Shell().call('nodes', '--at', 'foo')
-  t.match(called, { code: 2, stderr: /--at.*expected ws:\/\/host:port, got 'foo'/ })
+  t.match(called, { code: 2, stderr: /--at.*expected wss:\/\/host:port, got 'foo'/ })
 })
 
 t.test(

@@ -13,8 +13,8 @@ t.setTimeout(180_000)
 t.test('the worker in Python keeps every rule', { skip: noPython }, async (t) => {
   const state = join(t.testdir({}), 's')
   const args = ['--state', state, '--name', 'kit', '--cores', '2']
-  const [, url = ''] = await begin(t, 'python3', WORKER, ...args).said(/on (ws:\S+)/)
-  const target = { ...parseAddress(url), ...readMesh(state) }
+  const [, url = ''] = await begin(t, 'python3', WORKER, ...args).said(/on (wss:\S+)/)
+  const target = { ...parseAddress(url), mesh: readMesh(state) }
   const results = await verdicts({ target, role: 'worker', patienceMs: 15_000 })
   for (const { name, verdict, reason } of results)
     t.equal(verdict, 'pass', `${name}: ${reason ?? 'holds'}`)

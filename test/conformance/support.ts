@@ -32,10 +32,10 @@ export const startNode = async (
     said = `${said}${text}`.slice(-2000)
   })
   for await (const line of createInterface(child.stdout)) {
-    const url = /listening\s+(ws:\S+)/.exec(line)?.[1]
+    const url = /listening\s+(wss:\S+)/.exec(line)?.[1]
     if (url === undefined) continue
     child.stdout.resume()
-    return { ...parseAddress(url), ...readMesh(state) }
+    return { ...parseAddress(url), mesh: readMesh(state) }
   }
   throw new Error(`the node ended before it listened: ${said}`)
 }

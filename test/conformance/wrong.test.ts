@@ -112,12 +112,10 @@ const workers: readonly Omit<Wrong, 'role'>[] = [
 
 const managers: readonly Omit<Wrong, 'role'>[] = [
   {
-    name: 'lets in who has proven nothing',
-    file: 'mesh/listen.js',
-    changes: [
-      ["if (!isProven(proof, secret, 'client', challenge.party, meeting))", 'if (false)'],
-    ],
-    found: ['upgrade: a wrong proof is refused'],
+    name: "believes another node's id",
+    file: 'identity/subject.js',
+    changes: [['names.party.nodeId === nodeIdOf(certificate.publicKey)', 'true']],
+    found: ["upgrade: one with another node's id is refused"],
   },
   {
     name: 'records the outcome of a stranger',

@@ -48,7 +48,8 @@ t.test('an invited machine runs tasks, until it is taken out', async (t) => {
     stdout: /pi \(worker\) is no member/,
   })
   await worker.said(/cannot connect.*taken out of the mesh.*manyhands invite/)
-  await nodes['m']?.said(/refused a connection.*taken out of the mesh/)
+  const { m: manager } = nodes
+  await manager?.said(/refused a connection.*taken out of the mesh/)
   t.match(await here.call('revoke', 'pi'), { code: 3, stderr: /no member is called pi/ })
 })
 

@@ -15,7 +15,8 @@ import {
 import { systemClock } from '../../src/clock.ts'
 import { Link, type LinkEvents } from '../../src/mesh/link.ts'
 import type { ProvenSocket } from '../../src/mesh/transport.ts'
-import { introductionOf, keptLog, watched } from './support.ts'
+import { introductionOf } from './introductions.ts'
+import { keptLog, watched } from './support.ts'
 
 const rel = 'r1'
 const TICK_MS = 20
@@ -74,11 +75,17 @@ const slowProxy = async (t: Test, port: number) => {
 type Serve = LinkEvents['request']
 
 /** One end of it, introduced; `proven` is what a handshake would have found. */
-const linkOn = (proven: Omit<ProvenSocket, 'party'>, names: Names, request: Serve) =>
+const linkOn = (
+  proven: Omit<ProvenSocket, 'party' | 'notAfterMs'>,
+  names: Names,
+  request: Serve,
+) =>
   new Promise<Link>((resolve, reject) => {
     const { self, peer } = names
+    const { node_type: role, node_id: nodeId, host_name: hostName } = peer
+    const party = { role, nodeId, hostName }
     new Link({
-      socket: { ...proven, party: { role: peer.node_type, nodeId: peer.node_id } },
+      socket: { ...proven, party, notAfterMs: Number.POSITIVE_INFINITY },
       self,
       clock: systemClock,
       log: keptLog().log,
