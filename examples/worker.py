@@ -4,7 +4,8 @@
     python3 examples/worker.py [--state DIR] [--name NAME] [--join HOST:PORT] [--cores N]
     python3 examples/worker.py --self-test protocol/golden.json
 
-It joins the mesh of a state directory and runs `exec:` and `noop:` tasks for its manager.
+It joins the mesh of a state directory, where `manyhands issue --role worker --name NAME` has
+made its certificate, and runs `exec:` and `noop:` tasks for its manager.
 It was written from the published files alone: protocol/README.md says what a worker does,
 and protocol/manyhands.json, which it reads at its start, what each message looks like.
 
@@ -25,20 +26,18 @@ import contextlib
 import errno
 import functools
 import hashlib
-import hmac
 import json
 import math
 import os
 import random
 import re
 import secrets
-import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -317,17 +316,19 @@ class Table:
                 yield index, inner if inner is not False else {"enum": []}, item
 
 
-# -- Member: the secret of the state directory, and proofs of it -------------------------
+# -- Member: certificates, and who is believed --------------------------------------------
 
 SUBPROTOCOL = "manyhands.v1"
+ALPN = "manyhands/1"
 GREETING_S = 5.0
 MAX_HEAD_BYTES = 4096
-UNPROVEN_PLACES = 64
 ROLES = ("manager", "worker", "hub", "client")
+URI = re.compile(r"mesh://([0-9a-f]{20})/([a-z]+)/([0-9a-f]{32})")
+DNS = re.compile(r"([A-Za-z0-9_.-]{1,200})\.mesh\.internal")
 
 
 class Refused(Exception):
-    """The other end does not want to, or must not, be spoken with."""
+    """The other end does not want to, or must not, be spoken with; `reason` is a word of manyhands.json."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -336,18 +337,35 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Party:
-    """Who is at the other end: proven, not only said."""
+    """Who is at the other end, by its certificate."""
 
     role: str
     node_id: str
+    host_name: str
 
 
-@dataclass(frozen=True)
-class Meeting:
-    client_nonce: str
-    server_nonce: str
-    address: str
-    port: int
+def der_items(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Tag, content and the whole of each value in a sequence of DER."""
+    at = 0
+    while at < len(data):
+        size, start = data[at + 1], at + 2
+        if size & 128:
+            start += size & 127
+            size = int.from_bytes(data[at + 2 : start], "big")
+        yield data[at], data[start : start + size], data[at : start + size]
+        at = start + size
+
+
+def spki_of(certificate: bytes) -> bytes:
+    """The public key of a certificate (RFC 5280 section 4.1: the seventh field, after the version)."""
+    (_, body, _), *_ = der_items(certificate)
+    (_, signed, _), *_ = der_items(body)
+    fields = [whole for tag, _, whole in der_items(signed) if tag != 0xA0]
+    return fields[5]
+
+
+def id_of(certificate: bytes, digits: int) -> str:
+    return hashlib.sha256(spki_of(certificate)).hexdigest()[:digits]
 
 
 class Streams:
@@ -360,9 +378,9 @@ class Streams:
         try:
             text = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         except asyncio.LimitOverrunError:
-            raise Refused(431, "the headers are too long") from None
+            raise Refused(431, "not-a-websocket") from None
         if len(text) > MAX_HEAD_BYTES:
-            raise Refused(431, "the headers are too long")
+            raise Refused(431, "not-a-websocket")
         first, *lines = text.split("\r\n")
         pairs = (line.partition(":") for line in lines if line)
         return first, {name.strip().lower(): value.strip() for name, _, value in pairs}
@@ -379,103 +397,89 @@ def accept_of(key: str) -> str:
 
 
 class Member:
-    """This node as a member of its mesh: it can prove itself, and knows who else does."""
+    """This node as a member of its mesh: it shows its certificate, and reads those of others."""
 
-    def __init__(self, mesh_id: str, secret: bytes, node_id: str) -> None:
-        self.mesh_id, self.secret = mesh_id, secret
-        self.me = Party("worker", node_id)
+    def __init__(self, authority: str, identity: str) -> None:
+        with open(authority, encoding="ascii") as file:
+            self.mesh_id = id_of(ssl.PEM_cert_to_DER_cert(file.read()), 20)
+        cert, key = (os.path.join(identity, name) for name in ("cert.pem", "key.pem"))
+        self.contexts: dict[bool, ssl.SSLContext] = {}
+        for is_server in (True, False):
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if is_server else ssl.PROTOCOL_TLS_CLIENT)
+            context.minimum_version = ssl.TLSVersion.TLSv1_3
+            context.check_hostname = False  # `identify` reads its names
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(authority)
+            context.load_cert_chain(cert, key)
+            context.set_alpn_protocols([ALPN])
+            self.contexts[is_server] = context
+        self.contexts[True].num_tickets = 0  # nothing is resumed
+        with open(cert, encoding="ascii") as file:
+            own = ssl.PEM_cert_to_DER_cert(file.read())
+        # Python tells the names of a certificate that TLS has verified alone: of this one by its text.
+        pattern = rb"mesh://([0-9a-f]{20})/([a-z]+)/([0-9a-f]{32})\x82\x81?.([A-Za-z0-9_.-]{1,200})\.mesh\.internal"
+        names = re.search(pattern, own, re.DOTALL)
+        if names is None or names[2] != b"worker" or names[1].decode() != self.mesh_id:
+            raise SystemExit(f"{cert} is not a worker's certificate of this mesh")
+        self.me = Party("worker", id_of(own, 32), names[4].decode())
 
-    def proof(self, side: str, party: Party, met: Meeting) -> str:
-        parts = [SUBPROTOCOL, side, self.mesh_id, party.role, party.node_id]
-        parts += [met.client_nonce, met.server_nonce, met.address, met.port]  # type: ignore[list-item]
-        text = json.dumps(parts, separators=(",", ":"), ensure_ascii=False)
-        return hmac.new(self.secret, text.encode(), hashlib.sha256).hexdigest()
-
-    def is_proven(self, given: str, side: str, party: Party, met: Meeting) -> bool:
-        return hmac.compare_digest(given.encode(), self.proof(side, party, met).encode())
-
-    @staticmethod
-    def claim(headers: dict[str, str]) -> tuple[Party, str] | None:
-        party = Party(headers.get("manyhands-role", ""), headers.get("manyhands-node", ""))
-        nonce = headers.get("manyhands-nonce", "")
-        is_node = re.fullmatch(r"[0-9a-f]{32}(/[A-Za-z0-9_.-]{1,64})?", party.node_id)
-        if party.role not in ROLES or not is_node or not re.fullmatch("[0-9a-f]{48}", nonce):
-            return None
-        return party, nonce
+    def identify(self, streams: Streams) -> Party:
+        """Who shows a certificate that the authority signed; raises Refused."""
+        tls = streams.writer.get_extra_info("ssl_object")
+        der, shown = tls.getpeercert(binary_form=True), tls.getpeercert()
+        if der is None or not shown:
+            raise Refused(403, "no-certificate")
+        names = shown.get("subjectAltName", ())
+        if [kind for kind, _ in names] != ["URI", "DNS"]:
+            raise Refused(403, "san")
+        uri, dns = URI.fullmatch(names[0][1]), DNS.fullmatch(names[1][1])
+        if uri is None or dns is None or uri[2] not in ROLES:
+            raise Refused(403, "san")
+        if uri[1] != self.mesh_id:
+            raise Refused(403, "other-mesh")
+        if uri[3] != id_of(der, 32):
+            raise Refused(403, "id-mismatch")
+        return Party(uri[2], uri[3], dns[1])
 
     async def dial(self, host: str, port: int) -> tuple[Streams, Party]:
-        """Both ends prove themselves; raises Refused, OSError or EOFError."""
-        streams = Streams(*await asyncio.open_connection(host, port))
+        """Both ends know each other; raises Refused, OSError or EOFError."""
+        tls = self.contexts[False]
+        streams = Streams(*await asyncio.open_connection(host, port, ssl=tls, server_hostname=""))
         try:
-            return streams, await self.greet(streams, f"{host}:{port}")
+            party = self.identify(streams)
+            await self.greet(streams, f"{host}:{port}")
+            return streams, party
         except BaseException:
             streams.writer.close()
             raise
 
-    async def greet(self, streams: Streams, host: str) -> Party:
-        address, port = streams.writer.get_extra_info("peername")[:2]
-        nonce = secrets.token_hex(24)
-        who = {"manyhands-role": self.me.role, "manyhands-node": self.me.node_id}
-        more = {"Host": host, "manyhands-mesh": self.mesh_id, "manyhands-nonce": nonce}
-        streams.say("GET / HTTP/1.1", {**more, **who})
-        _, headers = await streams.head()
-        if "manyhands-refused" in headers:
-            raise Refused(403, headers["manyhands-refused"])
-        claim = self.claim(headers)
-        if claim is None or headers.get("content-length") != "0":
-            raise Refused(502, "no Manyhands node")
-        met = Meeting(nonce, claim[1], address, port)
-        if not self.is_proven(headers.get("manyhands-proof", ""), "server", claim[0], met):
-            raise Refused(502, "it could not prove that it knows the secret")
+    async def greet(self, streams: Streams, host: str) -> None:
         key = base64.b64encode(secrets.token_bytes(16)).decode()
         upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": key}
         upgrade.update({"Sec-WebSocket-Version": "13", "Sec-WebSocket-Protocol": SUBPROTOCOL})
-        proof = {"manyhands-proof": self.proof("client", self.me, met)}
-        streams.say("GET / HTTP/1.1", {"Host": host, **upgrade, **proof})
+        streams.say("GET / HTTP/1.1", {"Host": host, **upgrade})
         first, headers = await streams.head()
         is_accepted = headers.get("sec-websocket-accept") == accept_of(key)
         is_named = headers.get("sec-websocket-protocol") == SUBPROTOCOL
         if " 101 " not in first or not is_accepted or not is_named:
             raise Refused(403, headers.get("manyhands-refused", first))
-        return claim[0]
 
     async def admit(self, streams: Streams) -> Party:
         """The server's side: the same, judged; raises Refused or EOFError."""
-        address, port = streams.writer.get_extra_info("sockname")[:2]
-        given: tuple[Party, Meeting] | None = None
-        while True:
-            first, headers = await streams.head()
-            if not re.fullmatch(r"GET \S+ HTTP/1\.1", first):
-                raise Refused(400, "what came is not a GET of HTTP/1.1")
-            if "origin" in headers:
-                raise Refused(403, "browsers are not served here")
-            if headers.get("upgrade", "").lower() == "websocket":
-                return self.judge(streams, headers, given)
-            claim = self.claim(headers)
-            if claim is None:
-                raise Refused(426, f"this port speaks {SUBPROTOCOL} with members of its mesh only")
-            if headers.get("manyhands-mesh") != self.mesh_id:
-                raise Refused(403, "this node belongs to another mesh")
-            met = Meeting(claim[1], secrets.token_hex(24), address, port)
-            given = (claim[0], met)
-            answer = {"WWW-Authenticate": "Manyhands", "Content-Length": "0"}
-            answer.update({"manyhands-role": self.me.role, "manyhands-node": self.me.node_id})
-            answer.update({"manyhands-nonce": met.server_nonce})
-            answer["manyhands-proof"] = self.proof("server", self.me, met)
-            streams.say("HTTP/1.1 401 Unauthorized", answer)
-
-    def judge(self, streams: Streams, headers: dict[str, str], given: tuple[Party, Meeting] | None) -> Party:
+        first, headers = await streams.head()
+        party = self.identify(streams)
+        if not re.fullmatch(r"GET \S+ HTTP/1\.1", first):
+            raise Refused(400, "not-a-websocket")
+        if "origin" in headers:
+            raise Refused(403, "origin")
+        if headers.get("upgrade", "").lower() != "websocket":
+            raise Refused(426, "not-a-websocket")
         offered = [name.strip() for name in headers.get("sec-websocket-protocol", "").split(",")]
         if SUBPROTOCOL not in offered:
-            raise Refused(400, f"the subprotocol {SUBPROTOCOL} is required")
-        if given is None:
-            raise Refused(401, "ask for a nonce first: no proof without one")
-        party, met = given
-        if not self.is_proven(headers.get("manyhands-proof", ""), "client", party, met):
-            raise Refused(403, "the proof is wrong: it was not made with the secret of this mesh")
+            raise Refused(400, "subprotocol")
         key = headers.get("sec-websocket-key", "")
         if headers.get("sec-websocket-version") != "13" or not key:
-            raise Refused(400, "expected a WebSocket of version 13")
+            raise Refused(400, "not-a-websocket")
         answer = {"Connection": "Upgrade", "Upgrade": "websocket"}
         answer.update({"Sec-WebSocket-Accept": accept_of(key)})
         answer["Sec-WebSocket-Protocol"] = SUBPROTOCOL
@@ -862,14 +866,24 @@ class Conversation:
         elif kind == "Error":
             self.end(NOT_INTRODUCED, f"introduction refused: {body['code']}")
 
+    def is_as_shown(self, body: Body) -> bool:
+        """Of a client's many connections, each adds a name of its own to the id of its certificate."""
+        party, node_id = self.party, str(body["node_id"])
+        if (body["node_type"], body["host_name"]) != (party.role, party.host_name):
+            return False
+        if party.role == "client" and node_id.startswith(f"{party.node_id}/"):
+            self.party = Party(party.role, node_id, party.host_name)
+            return True
+        return node_id == party.node_id
+
     def accepts(self, body: Body, respond: Respond) -> bool:
         if self.peer is not None and any(self.peer[key] != body[key] for key in IDENTITY):
             respond("Error", {"code": "role-changed"})
             self.end(NOT_INTRODUCED, "another node than before")
             return False
-        if (body["node_type"], body["node_id"]) != (self.party.role, self.party.node_id):
+        if not self.is_as_shown(body):
             respond("Error", {"code": "forbidden"})
-            self.end(FALSE_CLAIM, "node_id or node_type is not the one that was proven")
+            self.end(FALSE_CLAIM, "node_id, node_type or host_name is not the certificate's")
             return False
         self.peer = body
         return True
@@ -2140,7 +2154,6 @@ class Slot:
                 self.release()
                 raise SystemExit(f"the name {name} is in use by a living {folder.split('@')[0]}")
         self.write(f"held.{self.owner}", "")
-        self.node_id = self.identity(name)
 
     def is_held(self, folder: str) -> bool:
         for claim in os.listdir(folder):
@@ -2151,14 +2164,6 @@ class Slot:
             if pid.isdigit() and is_here and start_of(int(pid)) == start:
                 return True
         return False
-
-    def identity(self, name: str) -> str:
-        known = read_json(os.path.join(self.folder, "node.json"))
-        node_id = known.get("node_id") if known.get("role") == "worker" else None
-        if not isinstance(node_id, str) or not re.fullmatch("[0-9a-f]{32}", node_id):
-            node_id = secrets.token_hex(16)
-        self.write("node.json", json.dumps({"node_id": node_id, "role": "worker", "host_name": name}))
-        return node_id
 
     def write(self, name: str, text: str) -> None:
         path = os.path.join(self.folder, f".{secrets.token_hex(6)}.tmp")
@@ -2199,35 +2204,18 @@ def read_json(path: str) -> Body:
     return value if isinstance(value, dict) else {}
 
 
-def make_mesh(state: str) -> None:
-    """In one step, so that of several nodes that start at once all use the same."""
-    os.makedirs(state, mode=0o700, exist_ok=True)
-    draft = tempfile.mkdtemp(prefix=".new-", dir=state)
-    files = {"mesh.json": json.dumps({"mesh_id": secrets.token_hex(16)}).encode()}
-    files["secret"] = secrets.token_bytes(32)
-    for name, content in files.items():
-        with open(os.open(os.path.join(draft, name), os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
-            file.write(content)
-    try:
-        os.rename(draft, os.path.join(state, "mesh"))
-    except OSError:  # another start was first: its mesh is ours
-        shutil.rmtree(draft)
-
-
-def read_member(state: str, node_id: str) -> Member:
-    path = os.path.join(state, "mesh", "secret")
-    if not os.path.exists(os.path.dirname(path)):
-        make_mesh(state)
-    for place, kind in ((state, "700"), (os.path.dirname(path), "700"), (path, "600")):
+def read_member(state: str, name: str) -> Member:
+    authority = os.path.join(state, "mesh", "ca.pem")
+    identity = os.path.join(state, "nodes", f"worker@{name.lower()}", "identity")
+    if not os.path.exists(identity):
+        raise SystemExit(f"no certificate for {name} in {state}; run: manyhands issue --role worker --name {name}")
+    places = [(place, "700") for place in (state, os.path.dirname(authority), identity)]
+    places += [(authority, "600"), *((os.path.join(identity, name), "600") for name in os.listdir(identity))]
+    for place, kind in places:
         stat = os.lstat(place)
         if stat.st_uid != os.getuid() or stat.st_mode & 0o077:
             raise SystemExit(f"{place} is open to others; run: chmod {kind} '{place}'")
-    mesh_id = read_json(os.path.join(state, "mesh", "mesh.json")).get("mesh_id")
-    with open(path, "rb") as file:
-        secret = file.read()
-    if not isinstance(mesh_id, str) or len(secret) != 32:
-        raise SystemExit(f"{state} holds no mesh that can be read")
-    return Member(mesh_id, secret, node_id)
+    return Member(authority, identity)
 
 
 class Node:
@@ -2237,7 +2225,6 @@ class Node:
         self.port = 0
         self.current: dict[str, Conversation] = {}
         self.known: dict[tuple[str, int], str] = {}  # who answered at an address
-        self.unproven: dict[asyncio.StreamWriter, None] = {}
         self.lost, self.stopped = asyncio.Event(), asyncio.Event()
         self.tasks = Tasks(self, options)
         self.link = Relationship(self)
@@ -2245,7 +2232,7 @@ class Node:
     def introduction(self) -> Body:
         limits = self.table.limits
         body: Body = {"node_type": "worker", "node_id": self.member.me.node_id}
-        body.update({"boot_id": self.boot_id, "host_name": self.options.name, "minor": 0})
+        body.update({"boot_id": self.boot_id, "host_name": self.member.me.host_name, "minor": 0})
         body.update({"features": [], "max_in_flight": limits["max_in_flight"]})
         body.update({"max_frame": limits["max_frame"], "listen_port": self.port})
         return {**body, "pid": os.getpid(), "version": "python"}
@@ -2333,7 +2320,8 @@ class Node:
     # Connections.
 
     async def open_door(self) -> asyncio.AbstractServer:
-        server = await asyncio.start_server(self.knocked, "127.0.0.1", self.options.port)
+        tls: dict[str, Any] = {"ssl": self.member.contexts[True], "ssl_handshake_timeout": GREETING_S}
+        server = await asyncio.start_server(self.knocked, "127.0.0.1", self.options.port, **tls)
         self.port = server.sockets[0].getsockname()[1]
         return server
 
@@ -2342,9 +2330,6 @@ class Node:
 
     async def door(self, streams: Streams) -> None:
         writer = streams.writer
-        self.unproven[writer] = None
-        if len(self.unproven) > UNPROVEN_PLACES:
-            next(iter(self.unproven)).transport.abort()  # the oldest makes room
         try:
             party = await asyncio.wait_for(self.member.admit(streams), GREETING_S)
         except Refused as refused:
@@ -2357,8 +2342,6 @@ class Node:
         except (OSError, EOFError, asyncio.TimeoutError):
             writer.transport.abort()
             return
-        finally:
-            self.unproven.pop(writer, None)
         await self.converse(streams, party, dialled=False)
 
     async def converse(self, streams: Streams, party: Party, dialled: bool) -> None:
@@ -2439,7 +2422,7 @@ class Node:
         for folder in sorted(os.listdir(nodes)):
             if folder.startswith("manager@"):
                 url = read_json(os.path.join(nodes, folder, "address.json")).get("url", "")
-                if isinstance(url, str) and re.fullmatch(r"ws://(127\.[\d.]+|\[::1\]):\d+", url):
+                if isinstance(url, str) and re.fullmatch(r"wss://(127\.[\d.]+|\[::1\]):\d+", url):
                     found.append(split_address(url))
         return list(dict.fromkeys(found))
 
@@ -2483,7 +2466,7 @@ class Node:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.on_signal)
         server = await self.open_door()
-        me, url = self.introduction(), f"ws://127.0.0.1:{self.port}"
+        me, url = self.introduction(), f"wss://127.0.0.1:{self.port}"
         names = ("node_id", "boot_id", "host_name", "pid")
         address = {**{name: me[name] for name in names}, "role": "worker", "url": url}
         slot.write("address.json", json.dumps(address))
@@ -2535,7 +2518,7 @@ async def until(is_so: Callable[[], bool], limit_s: float) -> None:
 
 
 def split_address(text: str) -> tuple[str, int]:
-    host, _, port = text.replace("ws://", "").rstrip("/").rpartition(":")
+    host, _, port = text.replace("wss://", "").rstrip("/").rpartition(":")
     host = host.strip("[]") or "127.0.0.1"
     if not port.isdigit() or not re.fullmatch(r"localhost|::1|127(\.\d{1,3}){3}", host):
         raise SystemExit(f"expected HOST:PORT of this machine's loopback, got {text}")
@@ -2593,10 +2576,9 @@ def main() -> None:
         self_test(table, options.self_test)
         return
     options.state = os.path.abspath(options.state)
-    read_member(options.state, "")  # before anything is written there
+    member = read_member(options.state, options.name)  # before anything is written there
     options.slot = Slot(options.state, options.name)
     try:
-        member = read_member(options.state, options.slot.node_id)
 
         async def live() -> None:
             await Node(options, table, member).live()

@@ -65,14 +65,17 @@ export const addJoin = (program: Command, io: Io, done: Done): void => {
 export const addIssue = (program: Command, io: Io, done: Done): void => {
   stateFlag(
     verb(program, 'issue', {
-      about: 'make a state directory for another machine, to be copied there',
+      about: 'make a member: a state directory for another machine, or a slot here',
       examples:
-        'manyhands issue --role worker --name pi --out pi-state\nscp -rp pi-state pi: && ssh pi manyhands --role worker --state pi-state',
+        'manyhands issue --role worker --name pi --out pi-state\nscp -rp pi-state pi: && ssh pi manyhands --role worker --state pi-state\nmanyhands issue --role worker --name python',
       notes: 'Whoever has the directory is that member: copy it over a safe way.',
     })
       .addOption(roleOption())
       .requiredOption('--name <name>', 'its name in the mesh', parsed(parseHostName))
-      .requiredOption('--out <dir>', 'the directory to make'),
+      .option(
+        '--out <dir>',
+        'the directory to make (default: a slot here, for a program of your own)',
+      ),
   ).action(async (options) => {
     const { issue } = await import('./issue.ts')
     done(await issue(io, options))

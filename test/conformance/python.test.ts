@@ -5,13 +5,14 @@ import { join } from 'node:path'
 import t from 'tap'
 import { parseAddress, readMesh } from '../../conformance/target.ts'
 import { begin } from '../end-to-end/support.ts'
-import { noPython, WORKER } from '../support/python.ts'
+import { issueTo, noPython, WORKER } from '../support/python.ts'
 import { verdicts } from './support.ts'
 
 t.setTimeout(180_000)
 
 t.test('the worker in Python keeps every rule', { skip: noPython }, async (t) => {
   const state = join(t.testdir({}), 's')
+  await issueTo(state, 'kit')
   const args = ['--state', state, '--name', 'kit', '--cores', '2']
   const [, url = ''] = await begin(t, 'python3', WORKER, ...args).said(/on (wss:\S+)/)
   const target = { ...parseAddress(url), mesh: readMesh(state) }

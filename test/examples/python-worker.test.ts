@@ -16,7 +16,7 @@ import {
   processesWith,
   until,
 } from '../end-to-end/support.ts'
-import { noPython, WORKER } from '../support/python.ts'
+import { issueTo, noPython, WORKER } from '../support/python.ts'
 
 // The machine may be busy with other tests.
 t.setTimeout(120_000)
@@ -32,6 +32,8 @@ const startOurs = async (): Promise<string> => {
   return url
 }
 const url = noPython === false ? await startOurs() : ''
+
+if (noPython === false) await issueTo(mesh.state, 'py')
 
 /** The worker in Python, managed. */
 const startPython = async () => {
