@@ -142,7 +142,7 @@ const measureIdle = async (server: ChildProcess, url: string): Promise<void> => 
     what: `memory per idle connection, ${IDLE} of them`,
     value: (after - before) / IDLE / 1024,
     unit: 'KiB',
-    goal: ['<=', 20],
+    goal: ['<=', 80], // under TLS; without, it was 16 KiB
   })
 }
 

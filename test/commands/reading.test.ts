@@ -189,7 +189,7 @@ t.test('no mesh exits with 5, and run with 125, naming the remedy', async (t) =>
     [{ kind: 'state', path: '/s', reason: '/s is open to others' }, /open to others/],
     [
       { kind: 'refused', address: 'wss://x', reason: 'another mesh', remedy: 'do this' },
-      /ws:\/\/x refused this client: another mesh; do this/,
+      /wss:\/\/x refused this client: another mesh; do this/,
     ],
     [{ kind: 'lost', afterMs: 5, reason: 'gone' }, /not regained in 5 ms \(gone\)/],
   ]
