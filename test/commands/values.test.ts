@@ -67,10 +67,10 @@ t.test('sizes', async (t) => {
 })
 
 t.test('addresses', async (t) => {
-  for (const text of ['ws://127.0.0.1:4000', '127.0.0.1:4000', 'ws://127.0.0.1:4000/'])
-    t.equal(parseAddress(text), 'ws://127.0.0.1:4000', text)
+  for (const text of ['wss://127.0.0.1:4000', '127.0.0.1:4000', 'wss://127.0.0.1:4000/'])
+    t.equal(parseAddress(text), 'wss://127.0.0.1:4000', text)
   t.equal(parseAddress('wss://[::1]:4000'), 'wss://[::1]:4000')
-  for (const text of ['', 'foo', 'ws://host', 'http://host:80', 'ws://host:x', 'a b:1'])
+  for (const text of ['', 'foo', 'wss://host', 'http://host:80', 'wss://host:x', 'a b:1'])
     t.throws(() => parseAddress(text), UsageError, text)
 })
 
