@@ -41,8 +41,8 @@ const start = async (args: readonly string[]): Promise<Started> => {
       }
       heard()
     })
-  await seen(/listening +ws:\S+\n/)
-  const url = /listening +(ws:\S+)/.exec(text)?.[1] ?? ''
+  await seen(/listening +wss:\S+\n/)
+  const url = /listening +(wss:\S+)/.exec(text)?.[1] ?? ''
   return { child, readyMs: performance.now() - began, url, seen }
 }
 
