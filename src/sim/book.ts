@@ -15,6 +15,8 @@ export interface RunBook {
   readonly started: EventOf<'started'>
   readonly life: LifeBook
   exited: EventOf<'exited'> | undefined
+  /** When its worker began to end it. */
+  signalled: EventOf<'signalled'> | undefined
   /** When its worker had heard that its task is over. */
   toldMs: number | undefined
   /** Per descriptor: what it wrote. */

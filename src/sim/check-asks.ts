@@ -54,13 +54,31 @@ export class AskRules {
       for (const { taskId } of tasks) this.#overdue(this.#book.task(taskId))
     const isOutcome = exchange === 'ManagerRequest'
     if (!isOutcome && exchange !== 'TaskCompleted' && exchange !== 'TaskError') return
-    const { reported } = this.#book.life(event)
+    const life = this.#book.life(event)
     for (const one of tasks) {
-      raise(reported, one)
+      raise(life.reported, one)
       const task = this.#book.task(one.taskId)
+      if (exchange === 'TaskError') this.#ownFailure(task, life, one, event)
       if (exchange !== 'TaskCompleted') task.doubted.add(one.attempt)
       if (exchange !== 'TaskError') task.succeeded.push({ node, attempt: one.attempt })
     }
+  }
+
+  /** A copy that was ending is not adopted: what it comes to is no end of a later attempt. */
+  #ownFailure(
+    task: TaskBook,
+    life: LifeBook,
+    { attempt }: TaskAttempt,
+    event: EventOf<'asked'>,
+  ): void {
+    const run = task.runs.findLast((one) => one.life === life)
+    if (run?.signalled === undefined || run.started.attempt >= attempt) return
+    const assigned = task.assigned.find(
+      (one) => one.attempt === attempt && one.worker === life.node,
+    )
+    if (assigned === undefined || assigned.atMs <= run.signalled.atMs) return
+    const says = `attempt ${attempt} of task ${task.id} was told as failed, ${life.node} had none but attempt ${run.started.attempt}, which it was ending before`
+    this.#report('failure-own', says, run.started, run.signalled, assigned, event)
   }
 
   /** Asked of a worker that does not say: a time limit may be over. */

@@ -51,6 +51,7 @@ export class StartRules {
       started: event,
       life,
       exited: undefined,
+      signalled: undefined,
       toldMs: undefined,
       wrote: { 1: '', 2: '' },
     }
@@ -153,16 +154,31 @@ export class StartRules {
     }
   }
 
+  signalled(event: EventOf<'signalled'>): void {
+    const run = this.#book.runs.get(event.run)
+    if (run === undefined || run.signalled !== undefined) return
+    run.signalled = event
+    this.#inTime(run, event, this.#options.signalMs)
+  }
+
   exited(event: EventOf<'exited'>): void {
     const run = this.#book.runs.get(event.run)
     if (run === undefined) return // it could not be started
     run.exited = event
     run.life.running.delete(run)
-    const { closed } = run.task
-    const { abortMs } = this.#options
-    if (closed === undefined || run.toldMs === undefined || abortMs === undefined) return
-    if (event.atMs <= run.toldMs + abortMs) return
-    const says = `${said(run.started)} ran until ${event.atMs}, ${run.life.node} knew at ${run.toldMs} that it was closed`
+    const { abortMs, signalMs = abortMs } = this.#options
+    this.#inTime(run, event, run.signalled === undefined ? signalMs : abortMs)
+  }
+
+  /** It ended, or its worker began to end it: so soon after it heard that it is of no use? */
+  #inTime(
+    { task: { closed }, toldMs, started, life }: RunBook,
+    event: EventOf<'exited' | 'signalled'>,
+    withinMs: number | undefined,
+  ): void {
+    if (closed === undefined || toldMs === undefined || withinMs === undefined) return
+    if (event.atMs <= toldMs + withinMs) return
+    const says = `${said(started)} ran until ${event.atMs}, ${life.node} knew at ${toldMs} that it was closed`
     this.#report('no-run-after-outcome', says, closed, event)
   }
 

@@ -90,6 +90,9 @@ export const createChecker = (options: CheckOptions = {}): Checker => {
       case 'started':
         starts.started(event)
         return
+      case 'signalled':
+        starts.signalled(event)
+        return
       case 'exited':
         starts.exited(event)
         return

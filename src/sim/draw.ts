@@ -24,16 +24,25 @@ export const drawScenario = (seed: number): Scenario => {
   // A close mesh: one manager, few workers, long tasks with time limits, and a connection
   // that keeps breaking. There adoption, overruns and late aborts happen, elsewhere hardly.
   const isClose = random.chance(0.3)
+  // In some of them, what is ended takes long to end: its manager has given it up and assigns
+  // it again meanwhile, to the same worker.
+  const isLingering = isClose && random.chance(0.25)
   // Short ones for what happens around a start and an end, long ones for what happens between.
   const longestMs = isClose ? 10_000 : random.pick([200, 4_000, 10_000])
   const programs = Array.from({ length: random.int(3, 8) }, () =>
-    drawProgram(random, longestMs, isClose),
+    drawProgram(random, { longestMs, isClose, isLingering }),
   )
   const managers = drawManagers(random, isClose)
-  const workers = drawWorkers(random, managers, isClose)
+  const workers = drawWorkers(random, managers, { isClose, isLingering })
   const healMs = random.spread(2_000, 15_000)
-  const clients = drawClients(random, { managers, programs, healMs, isClose })
-  const nodes = { managers, workers, clients, healMs, isClose }
+  const clients = drawClients(random, {
+    managers,
+    programs,
+    healMs,
+    isClose,
+    isLingering,
+  })
+  const nodes = { managers, workers, clients, healMs, isClose, isLingering }
   return {
     seed,
     delays: {
@@ -68,7 +77,15 @@ const drawDisk = (random: SimRandom) =>
     { leastMs: 1, spreadMs: 40 },
   ])
 
-const drawProgram = (random: SimRandom, longestMs: number, isClose: boolean): Program => {
+interface Flavour {
+  readonly isClose: boolean
+  readonly isLingering: boolean
+}
+
+const drawProgram = (
+  random: SimRandom,
+  { longestMs, isClose, isLingering }: Flavour & { readonly longestMs: number },
+): Program => {
   const program: Program = {
     runMs: random.spread(longestMs / 100, longestMs),
     spreadMs: random.pick([0, 10, 500]),
@@ -92,8 +109,10 @@ const drawProgram = (random: SimRandom, longestMs: number, isClose: boolean): Pr
   const output = random.chance(0.5)
     ? { bytes: random.spread(1, 2_000), parts: random.int(1, 5) }
     : {}
-  const isStubborn = isClose && random.chance(0.4)
-  return { ...program, ...end, ...output, ...(isStubborn ? { ignoresTerm: true } : {}) }
+  const isStubborn = isClose && random.chance(isLingering ? 0.8 : 0.4)
+  const stubborn: Partial<Program> = isStubborn ? { ignoresTerm: true } : {}
+  const lingering: Partial<Program> = isStubborn && isLingering ? { runMs: 30_000 } : {}
+  return { ...program, ...end, ...output, ...stubborn, ...lingering }
 }
 
 const drawManagers = (random: SimRandom, isClose: boolean): readonly ManagerSpec[] =>
@@ -126,7 +145,7 @@ const drawManagers = (random: SimRandom, isClose: boolean): readonly ManagerSpec
 const drawWorkers = (
   random: SimRandom,
   managers: readonly ManagerSpec[],
-  isClose: boolean,
+  { isClose, isLingering }: Flavour,
 ): readonly WorkerSpec[] =>
   Array.from(
     { length: managers.length + random.pick(isClose ? [0, 0, 1] : [0, 0, 1, 2, 3]) },
@@ -137,7 +156,7 @@ const drawWorkers = (
         nodeId: random.hex(16),
         clock: drawClock(random),
         disk: drawDisk(random),
-        cores: random.int(1, 3),
+        cores: random.int(isLingering ? 2 : 1, 3),
         ...(own === undefined ? {} : { managers: [own.name] }),
         outputCapBytes: random.pick([100, 1_000, 100_000]),
         killGraceMs: 200,
@@ -145,11 +164,10 @@ const drawWorkers = (
     },
   )
 
-interface Around {
+interface Around extends Flavour {
   readonly managers: readonly ManagerSpec[]
   readonly programs: readonly Program[]
   readonly healMs: number
-  readonly isClose: boolean
 }
 
 const drawClients = (random: SimRandom, around: Around): readonly ClientSpec[] => {
@@ -167,12 +185,12 @@ const drawClients = (random: SimRandom, around: Around): readonly ClientSpec[] =
 
 const drawBatch = (
   random: SimRandom,
-  { programs, healMs }: Around,
+  { programs, healMs, isLingering }: Around,
   timed: number,
 ): BatchSpec => {
   const count = random.spread(1, 10)
   const tasks = Array.from({ length: count }, () =>
-    drawTask(random, programs.length, timed),
+    drawTask(random, { programs: programs.length, timed, isLingering }),
   )
   const atMs = random.int(0, Math.floor(healMs * 0.7))
   const soonMs = () => random.spread(5, 5_000)
@@ -194,23 +212,33 @@ const drawBatch = (
   }
 }
 
-const drawTask = (random: SimRandom, programs: number, timed: number): TaskRequest => ({
+interface TaskMix {
+  readonly programs: number
+  readonly timed: number
+  readonly isLingering: boolean
+}
+
+const drawTask = (
+  random: SimRandom,
+  { programs, timed, isLingering }: TaskMix,
+): TaskRequest => ({
   job_addr: addressOf(random.int(0, programs - 1)),
   arguments: [],
   timeout_ms: random.chance(timed) ? random.spread(50, 2_000) : 0,
   ...(random.chance(0.5) ? { retries: random.int(1, 3) } : {}),
   ...(random.chance(0.2) ? { output: random.pick(['none', 'stream'] as const) } : {}),
   ...(random.chance(0.2) ? { on_orphan: 'kill' as const } : {}),
-  ...(random.chance(0.3) ? { kill_grace_ms: random.spread(1, 1_500) } : {}),
+  ...(random.chance(isLingering ? 0.8 : 0.3)
+    ? { kill_grace_ms: isLingering ? random.int(5_000, 20_000) : random.spread(1, 1_500) }
+    : {}),
   ...(random.chance(0.1) ? { priority: random.int(-1, 3) } : {}),
 })
 
-interface Nodes {
+interface Nodes extends Flavour {
   readonly managers: readonly ManagerSpec[]
   readonly workers: readonly WorkerSpec[]
   readonly clients: readonly ClientSpec[]
   readonly healMs: number
-  readonly isClose: boolean
 }
 
 const KINDS: readonly Fault['what'][] = [
@@ -238,13 +266,17 @@ const BREAKS: readonly Fault['what'][] = [
   'crash',
 ]
 
+/** What makes a worker be away for longer than its manager waits. */
+const ABSENCES: readonly Fault['what'][] = ['partition', 'half-open', 'freeze', 'cut']
+
 const drawFaults = (random: SimRandom, nodes: Nodes): readonly Fault[] => {
   // Each seed has its own mix: some kinds often, some not at all.
   const mix = KINDS.flatMap((what) =>
     Array.from({ length: random.pick([0, 0, 1, 1, 3]) }, () => what),
   )
-  const kinds = nodes.isClose ? BREAKS : mix.length === 0 ? KINDS : mix
-  const count = random.int(4, 22)
+  const breaks = nodes.isLingering ? ABSENCES : BREAKS
+  const kinds = nodes.isClose ? breaks : mix.length === 0 ? KINDS : mix
+  const count = random.int(4, nodes.isLingering ? 8 : 22)
   const longestMs = nodes.isClose ? 4_000 : random.pick([500, 3_000, 8_000])
   const faults = Array.from({ length: count }, () =>
     drawFault(random, nodes, random.pick(kinds), longestMs),
@@ -260,7 +292,7 @@ const drawFault = (
 ): Fault => {
   const { managers, workers, clients, healMs } = nodes
   const atMs = random.int(1, healMs)
-  const forMs = random.spread(10, longestMs)
+  const forMs = random.spread(nodes.isLingering ? 1_500 : 10, longestMs)
   const node = random.pick([...managers, ...workers]).name
   const manager = random.pick(managers).name
   const worker = random.pick(workers).name

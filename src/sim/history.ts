@@ -100,6 +100,8 @@ export type HistoryEvent =
       readonly taskId: TaskId
       readonly attempt: number
     } & Life)
+  /** Its worker ends it: the first signal, whatever it does then; not told of real processes. */
+  | ({ readonly kind: 'signalled'; readonly atMs: number; readonly run: number } & Life)
   | ({
       readonly kind: 'exited'
       readonly atMs: number

@@ -42,6 +42,8 @@ export interface Program {
 export interface ProgramEvents {
   started(run: SimRun): void
   wrote(run: SimRun, text: string): void
+  /** Its worker ends it: the first signal. */
+  signalled(run: SimRun): void
   exited(run: SimRun): void
 }
 
@@ -116,6 +118,7 @@ export class SimRun implements Run {
   #isStream: boolean
   #isBlocked = false
   #isTold = false
+  #isSignalled = false
   #partsLeft: number
 
   constructor(
@@ -214,6 +217,8 @@ export class SimRun implements Run {
 
   kill(signal: 'SIGINT' | 'SIGTERM' | 'SIGKILL'): void {
     if (this.state === 'over') return
+    if (!this.#isSignalled) this.#options.events.signalled(this)
+    this.#isSignalled = true
     if (this.state === 'starting') {
       if (this.#wanted !== 'SIGKILL') this.#wanted = signal
       return

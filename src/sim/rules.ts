@@ -64,6 +64,10 @@ export const rules = {
     'every requeue raises the attempt by one, and an outcome stands under the last',
   ),
   'reruns-counted': rule('end', 'no more attempts start than the user is shown'),
+  'failure-own': rule(
+    'across',
+    'a worker does not tell the end of a run under an attempt that was assigned after it began to end that run',
+  ),
   'losses-real': rule(
     'across',
     'a loss is counted once for a life that held the task and is over',
@@ -120,6 +124,8 @@ export interface CheckOptions {
   readonly startMs?: number
   /** How long an outcome may take to stop a copy that its worker hears of. Default: no limit. */
   readonly abortMs?: number
+  /** How long until its worker begins to end it, where that is told. Default: no limit. */
+  readonly signalMs?: number
   /** The manager's lease: a worker that is away for ten of them counts as lost. */
   readonly managerLeaseMs?: number
 }

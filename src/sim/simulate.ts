@@ -79,15 +79,27 @@ export const simulate = (
   }
 }
 
-/** The longest grace of a task, and what it takes to hear of its end. */
+/** The grace of most tasks, and what it takes to hear of an end. */
 const ABORT_MS = 2_500
+const HEARING_MS = 1_000
+/** From hearing of an end to the first signal: the abort came before. */
+const SIGNAL_MS = 100
 
-const checkerOf = ({ managers, workers }: Scenario): Checker =>
+const checkerOf = ({ managers, workers, clients }: Scenario): Checker =>
   createChecker({
     drift: 2 * Math.max(...[...managers, ...workers].map(driftOf)),
-    abortMs: ABORT_MS,
+    abortMs: Math.max(ABORT_MS, longestGraceMs(clients) + HEARING_MS),
+    signalMs: SIGNAL_MS,
     managerLeaseMs: Math.min(...managers.map(({ config }) => config.managerLeaseMs)),
   })
+
+const longestGraceMs = (clients: Scenario['clients']): number =>
+  Math.max(
+    0,
+    ...clients.flatMap(({ batches }) =>
+      batches.flatMap(({ tasks }) => tasks.map((task) => task.kill_grace_ms ?? 0)),
+    ),
+  )
 
 const driftOf = ({ clock }: { readonly clock: ClockSpec }): number =>
   Math.abs(clock.rate - 1)

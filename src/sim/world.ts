@@ -482,6 +482,12 @@ export class World {
         fd: 1,
         text,
       }),
+    signalled: (run) => {
+      if (this.tell === undefined) return
+      const { nowMs: atMs } = this.schedule
+      const { node, bootId: boot } = run.life
+      this.tell({ kind: 'signalled', atMs, node, boot, run: run.number })
+    },
     exited: (run) => this.#exited(run),
   }
 

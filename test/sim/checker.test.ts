@@ -13,7 +13,7 @@ import {
   two,
 } from '../support/histories.ts'
 
-const options: CheckOptions = { abortMs: 1_000, managerLeaseMs: 20_000 }
+const options: CheckOptions = { abortMs: 1_000, signalMs: 500, managerLeaseMs: 20_000 }
 
 const broken = (told: Story, more: CheckOptions = {}): readonly RuleName[] =>
   checkHistory(told.events, { ...options, ...more }).map(({ rule }) => rule)
@@ -184,6 +184,21 @@ const bad: readonly Bad[] = [
       .rests(),
   ],
   [
+    'a copy that its worker ends long after it must know of the outcome',
+    'no-run-after-outcome',
+    story()
+      .assigned(one)
+      .starts(one)
+      .requeued(2)
+      .succeeds(two, 2)
+      .pings(one)
+      .at(700)
+      .ends(one, 1)
+      .exits(one, 143, 1)
+      .heals()
+      .rests(),
+  ],
+  [
     'two copies at one worker',
     'one-copy',
     story()
@@ -246,6 +261,19 @@ const bad: readonly Bad[] = [
     'a failure counted for a run that goes on',
     'failures-real',
     story().assigned(one).starts(one).requeued(2, { failures: 1 }).exits(one).closed(2),
+  ],
+  [
+    'a failure of a run that was ending before that attempt was assigned',
+    'failure-own',
+    story()
+      .assigned(one)
+      .starts(one)
+      .ends(one)
+      .requeued(2)
+      .assigned(one, 2)
+      .exits(one, 143)
+      .reports(one, 'TaskError', 2)
+      .closed(2, 'failed'),
   ],
   [
     'a request that is settled twice',
@@ -480,6 +508,21 @@ const good: readonly (readonly [name: string, told: Story])[] = [
       .assigned(one, 2)
       .reports(one, 'TaskCompleted', 2)
       .closed(2)
+      .heals()
+      .rests(),
+  ],
+  [
+    'a copy that is ended after it was adopted',
+    story()
+      .assigned(one)
+      .starts(one)
+      .requeued(2)
+      .lease(one)
+      .assigned(one, 2)
+      .ends(one)
+      .exits(one, 143)
+      .reports(one, 'TaskError', 2)
+      .closed(2, 'failed')
       .heals()
       .rests(),
   ],

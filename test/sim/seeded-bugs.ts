@@ -192,6 +192,24 @@ export const seededBugs: readonly SeededBug[] = [
     ),
   ),
   bug(
+    'a copy that is ending is adopted',
+    'only pending and running copies are adopted',
+    edit(
+      'machines/worker-task-taking',
+      "core.set(taskId, { ...entry, isSilent: true, next: task, isNextReady: false });\n            return [{ kind: 'pend', task }];",
+      'core.set(taskId, { ...entry, task });\n            return none;',
+    ),
+  ),
+  bug(
+    'a success leaves the other copy alone',
+    'a success of any attempt closes the task, the other copies are aborted',
+    edit(
+      'machines/task-outcomes',
+      'if (worker !== undefined && elsewhere && core.hasCopy(task)) {',
+      'if (false) {',
+    ),
+  ),
+  bug(
     'a deadline runs on through a partition',
     'deadlines stand still while the worker is suspect',
     edit('machines/task-placing', 'if (isAway || pausedMs > 0) {', 'if (false) {'),
@@ -208,8 +226,8 @@ export const seededBugs: readonly SeededBug[] = [
 ]
 
 /**
- * Bugs that no seed has found yet: either the code has a second line of defence, or the
- * schedule that shows them is not drawn. They are planted (the tests see that they fit), but
+ * Bugs that seeds do not find: the code has a second line of defence, or the schedule that
+ * shows them is hardly drawn. They are planted (the tests see that they fit), but
  * not hunted.
  */
 export const hidingBugs: readonly SeededBug[] = [
@@ -220,24 +238,6 @@ export const hidingBugs: readonly SeededBug[] = [
       'machines/worker-task-taking',
       'return again(entry);',
       'return (core.remove(taskId), accept(core, task));',
-    ),
-  ),
-  bug(
-    'a success leaves the other copy alone',
-    'a success of any attempt closes the task, the other copies are aborted',
-    edit(
-      'machines/task-outcomes',
-      'if (worker !== undefined && elsewhere && core.hasCopy(task)) {',
-      'if (false) {',
-    ),
-  ),
-  bug(
-    'a copy that is ending is adopted',
-    'only pending and running copies are adopted',
-    edit(
-      'machines/worker-task-taking',
-      "core.set(taskId, { ...entry, isSilent: true, next: task, isNextReady: false });\n            return [{ kind: 'pend', task }];",
-      'core.set(taskId, { ...entry, task });\n            return none;',
     ),
   ),
 ]

@@ -85,6 +85,10 @@ export class Story {
   exits(who: Life, exitCode = 0, run = this.#runs): this {
     return this.add({ kind: 'exited', ...who, run, how: 'exit', exitCode })
   }
+  /** Begins to end its program. */
+  ends(who: Life, run = this.#runs): this {
+    return this.add({ kind: 'signalled', ...who, run })
+  }
   writes(text: string, run = this.#runs): this {
     return this.add({ kind: 'wrote', run, fd: 1, text })
   }
