@@ -44,15 +44,19 @@ export const invite = async (io: Io, options: InviteOptions): Promise<number> =>
       void stderr.line(`manyhands: ${party.hostName} joined as ${party.role}`)
       waiting.used()
     },
-    onRefused: (from, refusal) =>
-      void stderr.line(`manyhands: refused ${from}: ${refusal}`),
+    onRefused: (from, refusal, why) =>
+      void stderr.line(
+        `manyhands: refused ${from}: ${refusal}${why === undefined ? '' : ` (${why})`}`,
+      ),
   })
   if (E.isLeft(desk)) return await fail(stderr, desk.left.reason)
   const undo = io.onInterrupt(() => waiting.end('withdrawn'))
   const timer = setTimeout(() => waiting.end('expired'), options.ttlMs)
   const mdns = options.mdns
     ? await (await import('../client/invites.ts')).announceInvite({
-        ...{ meshId, role, port: desk.right.port },
+        meshId,
+        role,
+        port: desk.right.port,
       })
     : undefined
   try {

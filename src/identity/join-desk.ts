@@ -3,8 +3,9 @@
 // an invitation's secret (TLS 1.3 PSK, no certificates: with both on one listener, a PSK
 // caller would count as authorized).
 //
-// Everything is checked before the use is taken; then the use and the name are taken in
-// one turn, before the first wait, so that of two with one token one joins.
+// Everything is checked before the use is taken; then the use and the names are taken in
+// one turn, before the first wait, so that of two with one token one joins. They are given
+// back if the certificates cannot be made.
 
 import { createPublicKey, type KeyObject } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
@@ -24,7 +25,7 @@ import {
   parseJson,
   readLine,
 } from './join-messages.ts'
-import { claimName } from './names.ts'
+import { claimName, dropName } from './names.ts'
 import type { MeshState, StateFailure } from './state.ts'
 import { nodeIdOf, type Party } from './subject.ts'
 import { type Invitation, pskOf } from './token.ts'
@@ -46,7 +47,12 @@ export interface DeskOptions {
   /** Managers, as a caller that reached us at `address` can reach them. */
   readonly peersFor: (address: string) => readonly string[]
   readonly onJoined: (party: Party) => void
-  readonly onRefused: (from: string, refusal: JoinRefusal | 'unknown invitation') => void
+  /** `why`: what failed here, if it was this machine's fault. */
+  readonly onRefused: (
+    from: string,
+    refusal: JoinRefusal | 'unknown invitation',
+    why?: string,
+  ) => void
 }
 
 /** A desk that listens. */
@@ -78,7 +84,6 @@ class Desk implements JoinDesk {
   readonly #options: DeskOptions
   readonly #authority: Authority
   readonly #server: Server
-  readonly #callers = new Set<TLSSocket>()
   #usesLeft: number
 
   constructor(options: DeskOptions, authority: Authority) {
@@ -129,19 +134,34 @@ class Desk implements JoinDesk {
   }
 
   #serve(socket: TLSSocket): void {
-    this.#callers.add(socket)
-    socket.on('close', () => this.#callers.delete(socket))
     socket.on('error', () => undefined)
     readLine(socket, (line) => {
-      const request = JoinRequest.decode(parseJson(line))
-      const verdict = E.isLeft(request) ? 'malformed' : this.#judge(socket, request.right)
-      if (typeof verdict === 'string') this.#refuse(socket, verdict)
-      else void this.#welcome(socket, verdict)
+      this.#answer(socket, line).catch((error: unknown) => {
+        const why = error instanceof Error ? error.message : String(error)
+        this.#refuse(socket, 'failed', why)
+      })
     })
   }
 
-  /** All checks, then the use and the name, in one turn. */
-  #judge(socket: TLSSocket, request: JoinRequest): NewKeys | JoinRefusal {
+  async #answer(socket: TLSSocket, line: string | undefined): Promise<void> {
+    const request = JoinRequest.decode(parseJson(line))
+    const verdict = E.isLeft(request) ? 'malformed' : this.#judge(socket, request.right)
+    if (typeof verdict === 'string') {
+      this.#refuse(socket, verdict)
+      return
+    }
+    try {
+      await this.#welcome(socket, verdict)
+    } catch (error) {
+      this.#usesLeft += 1
+      this.#drop(verdict.party)
+      this.#drop(verdict.client)
+      throw error
+    }
+  }
+
+  /** All checks, then the names and the use, in one turn. */
+  #judge(socket: TLSSocket, request: JoinRequest): NewMember | JoinRefusal {
     const { invitation, expiresMs } = this.#options
     const { name } = request
     if (Date.now() > expiresMs) return 'expired'
@@ -153,8 +173,9 @@ class Desk implements JoinDesk {
     if (clientKey === undefined || (isForNode && nodeKey === undefined)) return 'proof'
     const party = this.#takeName(request, nodeKey ?? clientKey)
     if (party === undefined) return 'name'
+    const client = nodeKey === undefined ? party : this.#takeClientName(party, clientKey)
     this.#usesLeft -= 1
-    return { party, nodeKey, clientKey }
+    return { party, client, nodeKey, clientKey }
   }
 
   /** The name that it asked for, or the invitation's, or one made from it. */
@@ -176,10 +197,9 @@ class Desk implements JoinDesk {
 
   async #welcome(
     socket: TLSSocket,
-    { party, nodeKey, clientKey }: NewKeys,
+    { party, client, nodeKey, clientKey }: NewMember,
   ): Promise<void> {
     const { peersFor, onJoined } = this.#options
-    const client = nodeKey === undefined ? party : this.#clientOf(party, clientKey)
     const clientCert = await certify(this.#authority, client, clientKey)
     const nodeCert =
       nodeKey === undefined ? undefined : await certify(this.#authority, party, nodeKey)
@@ -196,20 +216,30 @@ class Desk implements JoinDesk {
     onJoined(party)
   }
 
-  /** The command line beside a node: named after it. */
-  #clientOf({ hostName }: Party, key: KeyObject): Party {
+  /** For the command line beside a node: named after it. The node has its name in vain without. */
+  #takeClientName(node: Party, key: KeyObject): Party {
     const { directory } = this.#options.state
     const nodeId = nodeIdOf(key)
-    for (let count = 1; ; count++) {
-      const name = `${hostName}-client${count === 1 ? '' : `-${count}`}`
-      const party: Party = { role: 'client', nodeId, hostName: name }
-      const other = claimName({ directory, party, beside: hostName })
-      if (other === undefined || count === MAX_SUFFIX) return party
+    try {
+      for (let count = 1; count <= MAX_SUFFIX; count++) {
+        const hostName = `${node.hostName}-client${count === 1 ? '' : `-${count}`}`
+        const party: Party = { role: 'client', nodeId, hostName }
+        const other = claimName({ directory, party, beside: node.hostName })
+        if (other === undefined) return party
+      }
+      throw new Error(`no name is free for a client beside ${node.hostName}`)
+    } catch (error) {
+      this.#drop(node)
+      throw error
     }
   }
 
-  #refuse(socket: TLSSocket, refused: JoinRefusal): void {
-    this.#options.onRefused(socket.remoteAddress ?? '', refused)
+  #drop({ hostName }: Party): void {
+    dropName(this.#options.state.directory, hostName)
+  }
+
+  #refuse(socket: TLSSocket, refused: JoinRefusal, why?: string): void {
+    this.#options.onRefused(socket.remoteAddress ?? '', refused, why)
     this.#say(socket, { refused })
   }
 
@@ -219,8 +249,10 @@ class Desk implements JoinDesk {
   }
 }
 
-interface NewKeys {
+interface NewMember {
   readonly party: Party
+  /** The command line's; the party itself if that is what joins. */
+  readonly client: Party
   readonly nodeKey: KeyObject | undefined
   readonly clientKey: KeyObject
 }

@@ -49,6 +49,7 @@ export const JOIN_REFUSALS = {
   name: 'the name is taken in this mesh, or the invitation is for another one; choose another with --name',
   malformed: 'the request was not understood; are both of one version?',
   proof: 'the request did not prove that it has the keys',
+  failed: 'the machine that invites could not do its part, and says there why; try again',
 } as const
 export type JoinRefusal = keyof typeof JOIN_REFUSALS
 

@@ -1,6 +1,13 @@
 // Joining: an invitation's whole life, between a desk and its callers on real sockets.
 
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { connect as connectTcp } from 'node:net'
 import { join } from 'node:path'
 import { connect as connectTls } from 'node:tls'
@@ -104,6 +111,18 @@ t.test('of several with one token one joins, and a name is given once', async (t
   t.equal(all.filter(E.isRight).length, 1)
   for (const one of all) if (E.isLeft(one)) t.match(one.left, { reason: /used already/ })
   t.equal(joined.items.length, 1)
+})
+
+t.test('an invitation survives that its machine could not write a name', async (t) => {
+  const { state, way, refused } = await open(t)
+  const names = join(state.directory, 'names')
+  renameSync(names, `${names}-away`)
+  writeFileSync(names, 'a file where a folder should be')
+  t.match(await joinMesh(way), { left: { reason: /could not do its part/ } })
+  t.same(refused.items, ['failed'])
+  rmSync(names)
+  renameSync(`${names}-away`, names)
+  t.match(must(await joinMesh(way)), { hostName: 'pi' })
 })
 
 t.test('with uses left, the next one gets the next name', async (t) => {
