@@ -64,15 +64,28 @@ export const begin = (t: Test, program: string, ...args: readonly string[]): Sta
 export class Manyhands {
   readonly state: string
   readonly #t: Test
+  readonly #within: readonly string[]
 
-  constructor(t: Test, state: string = join(t.testdir(), 'state')) {
+  /** `within` is put before each command: see Machine. */
+  constructor(
+    t: Test,
+    state: string = join(t.testdir(), 'state'),
+    within: readonly string[] = [],
+  ) {
     this.#t = t
     this.state = state
+    this.#within = within
+  }
+
+  /** The binary with these arguments. */
+  begin(...args: readonly string[]): Started {
+    const command = [...this.#within, process.execPath, binary, ...args]
+    return begin(this.#t, command[0] ?? '', ...command.slice(1))
   }
 
   /** A verb, running. */
   start(verb: string, ...rest: readonly string[]): Started {
-    return begin(this.#t, process.execPath, binary, verb, '--state', this.state, ...rest)
+    return this.begin(verb, '--state', this.state, ...rest)
   }
 
   /** A verb, until its end, without input. */
@@ -94,8 +107,7 @@ export class Manyhands {
 
   /** A node in the foreground. */
   node(role: string, ...rest: readonly string[]): Started {
-    const args = ['--role', role, '--state', this.state, '--no-mdns', ...rest]
-    return begin(this.#t, process.execPath, binary, ...args)
+    return this.begin('--role', role, '--state', this.state, '--no-mdns', ...rest)
   }
 
   /** Manager and workers with short leases, managed. */
