@@ -86,6 +86,12 @@ export class ObjectTalk implements Talk {
     ask: number,
   ): void {
     const { end } = this.#options
+    // Asked as it ends, by who heard that another request came to nothing.
+    if (end.state === 'ended') {
+      const gone = E.left({ kind: 'unreachable', exchange: kind } as const)
+      end.life.clock.after(0, () => settle(gone))
+      return
+    }
     const deadline = end.life.clock.now() + timeoutMs
     const id = this.#nextId++
     // The answer is of the row of `kind`, so it is one that `settle` takes.
