@@ -44,7 +44,7 @@ export class WorkerStreams {
     const entry = this.#ports.entry(taskId)
     const slot = this.#ports.slot(taskId)
     const max = Math.min(body.max, DATA_BYTES)
-    if (slot !== undefined && attempt >= slot.firstAttempt) {
+    if (slot !== undefined && isOfRun(slot, entry, attempt)) {
       if (slot.program === undefined) this.#readEarly(body, respond)
       else this.#readLive(slot, { ...body, max }, respond)
       return
@@ -112,8 +112,11 @@ export class WorkerStreams {
       entry !== undefined &&
       entry.kind !== 'finished' &&
       entry.task.stdin_live === true &&
-      (body.attempt ?? entry.task.attempt) <= entry.task.attempt
-    const program = this.#ports.slot(taskId)?.program
+      (body.attempt ?? entry.task.attempt) <= lastAttempt(entry)
+    const slot = this.#ports.slot(taskId)
+    const isOfIt =
+      slot !== undefined && isOfRun(slot, entry, body.attempt ?? slot.firstAttempt)
+    const program = isOfIt ? slot.program : undefined
     if (!isWanted) respond('NotFound', {})
     else if (program === undefined) this.#inputEarly(body, respond)
     else {
@@ -170,3 +173,16 @@ export class WorkerStreams {
     for (const ref of refs) this.#ports.outputs.release(ref)
   }
 }
+
+/**
+ * Is that attempt the run that holds the slot? It may have been adopted under higher
+ * numbers; but a number that waits until that run is gone will be a run of its own.
+ */
+const isOfRun = (slot: Slot, entry: Entry | undefined, attempt: number): boolean =>
+  attempt >= slot.firstAttempt && attempt <= (entry?.task.attempt ?? attempt)
+
+/** The highest attempt that is here, the one that waits for the end of another included. */
+const lastAttempt = (entry: Entry): number =>
+  entry.kind === 'ending' && entry.next !== undefined
+    ? entry.next.attempt
+    : entry.task.attempt

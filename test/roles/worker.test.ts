@@ -249,6 +249,40 @@ t.test('output is read while the task waits, runs, and after its end', async (t)
   await worker.close()
 })
 
+t.test(
+  'an attempt that waits for the end of another is not read from that',
+  async (t) => {
+    const { manager, runner, clock, network, worker } = managedWorld()
+    const limited = { timeout_ms: 1000, stdin_live: true }
+    manager.execute(assignment(1, limited))
+    runner.run().started()
+    runner.run().output = ['of the first', '']
+    clock.advance(1000)
+    t.same(runner.run().signals, ['SIGTERM'])
+    manager.execute(assignment(1, { ...limited, attempt: 2 }))
+    const { rel } = manager
+    const task_id = `${LEDGER}-1`
+    const read = { rel, task_id, fd: 1, offset: 0, max: 100, wait_ms: 10_000 } as const
+    const first = manager.ask('TaskOutputRead', { ...read, attempt: 1 })
+    t.match(first.answer, { body: { data: Buffer.from('of the first') } })
+    const second = manager.ask('TaskOutputRead', { ...read, attempt: 2 })
+    t.equal(second.answer, undefined)
+    const input = { rel, task_id, offset: 0, data: Buffer.from('hi'), eof: true }
+    const written = manager.ask('TaskInput', { ...input, attempt: 2 })
+    t.equal(written.answer, undefined)
+    runner.run(0).end({ signal: 'SIGTERM' })
+    network.run()
+    runner.run(1).output = ['of the second', '']
+    runner.run(1).started()
+    runner.run(1).end()
+    network.run()
+    t.match(second.answer, { body: { data: Buffer.from('of the second') } })
+    t.equal(written.answer?.kind, 'Ack')
+    t.same([runner.run(0).written, runner.run(1).written], [[], ['hi']])
+    await worker.close()
+  },
+)
+
 t.test('a stream that nobody reads for 30 s turns into a capture', async (t) => {
   const { manager, runner, clock, worker } = managedWorld()
   manager.execute(assignment(1, { output: 'stream' }))
