@@ -154,19 +154,21 @@ export class CaptureStore implements Store {
 
   read(offset: number, max: number): Stretch {
     const asked = Math.max(offset, this.#start)
+    // What the stream before it had given away is missing for who asks for it now.
+    const gone = asked - offset
     if (this.#fd === undefined) {
       const { start, end } = this.#memory
       const from = Math.min(Math.max(asked, start), this.#written)
       const data = from < end ? this.#memory.read(from, max) : Buffer.alloc(0)
       const at = data.length === 0 && from >= end ? this.#written : from
-      return { offset: at, data, lost: at > end ? at - end : 0 }
+      return { offset: at, data, lost: gone + (at > end ? at - end : 0) }
     }
     const place = this.#place(asked)
     const data = this.#readFile(place.position, Math.min(max, place.length))
-    if (data === undefined) return this.#unreadable(place.offset)
+    if (data === undefined) return this.#unreadable(place.offset, gone)
     // The end is reached when nothing is left to read, even if the disk took less.
     const at = place.length === 0 ? this.#written : place.offset
-    return { offset: at, data, lost: at >= this.#headEnd + 1 ? this.#lost : 0 }
+    return { offset: at, data, lost: gone + (at >= this.#headEnd + 1 ? this.#lost : 0) }
   }
 
   /** Where in the file the first kept byte at or after `asked` is, and how many follow it there. */
@@ -194,8 +196,8 @@ export class CaptureStore implements Store {
   }
 
   /** All that is kept from `offset` on counts as lost: it must not pass for an empty output. */
-  #unreadable(offset: number): Stretch {
-    const lost = this.#lost + this.#keptFrom(offset)
+  #unreadable(offset: number, gone: number): Stretch {
+    const lost = gone + this.#lost + this.#keptFrom(offset)
     return { offset: this.#written, data: Buffer.alloc(0), lost }
   }
 

@@ -4,7 +4,10 @@
 import type { Hash } from 'node:crypto'
 import type { KeptOutput } from '../ports.ts'
 
-/** Bytes that begin at `offset` (later than asked where a cap dropped some), and how many were dropped before their end. */
+/**
+ * Bytes that begin at `offset`: later than asked where some are gone. `lost`: how many of
+ * those between what was asked for and their end a cap dropped or a reader had taken.
+ */
 export interface Stretch {
   readonly offset: number
   readonly data: Uint8Array

@@ -31,9 +31,9 @@ export class StreamStore implements Store {
   read(offset: number, max: number): Stretch {
     this.#blocks.drop(offset, this.#isFinished ? undefined : this.#feed)
     const from = Math.max(offset, this.#blocks.start)
-    if (from >= this.#blocks.end) return { offset: from, data: Buffer.alloc(0), lost: 0 }
     // Asked for again after it was acknowledged: say that it is gone.
     const lost = from - offset
+    if (from >= this.#blocks.end) return { offset: from, data: Buffer.alloc(0), lost }
     return { offset: from, data: this.#blocks.read(from, max), lost }
   }
 

@@ -14,11 +14,8 @@ interface Reading {
   readonly first: Read
   last: Read
   readonly reads: Read[]
-  /** Bytes that came, and where the next must begin at the soonest. */
-  received: number
+  /** Where the next must begin at the soonest. */
   endsAt: number
-  /** The most that was said to be lost: who answers for one who is gone says none. */
-  lost: number
 }
 
 export class StreamRules {
@@ -42,24 +39,22 @@ export class StreamRules {
     const key = `${client} ${taskId} ${attempt} ${fd}`
     let reading = this.#readings.get(key)
     if (reading === undefined) {
-      reading = { first: event, last: event, reads: [], received: 0, endsAt: 0, lost: 0 }
+      reading = { first: event, last: event, reads: [], endsAt: 0 }
       this.#readings.set(key, reading)
     }
-    reading.lost = Math.max(reading.lost, event.lost)
     this.#inOrder(reading, event)
     reading.reads.push(event)
     reading.last = event
-    reading.received += text.length
     reading.endsAt = Math.max(reading.endsAt, offset + text.length)
   }
 
-  #inOrder({ last, endsAt, received, lost }: Reading, event: Read): void {
-    const { offset } = event
+  #inOrder({ last, endsAt }: Reading, event: Read): void {
+    const { offset, lost } = event
     if (offset < endsAt) {
       const says = `${where(event)} came again from ${offset}, it was read up to ${endsAt}`
       this.#report('stream-in-order', says, last, event)
-    } else if (offset - received > lost) {
-      const says = `${where(event)} misses ${offset - received} bytes before ${offset}, ${lost} were lost`
+    } else if (offset - endsAt > lost) {
+      const says = `${where(event)} misses ${offset - endsAt} bytes before ${offset}, ${lost} were lost`
       this.#report('stream-in-order', says, last, event)
     }
   }

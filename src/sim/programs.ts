@@ -303,12 +303,13 @@ export class SimRun implements Run {
     if (this.#isStream) this.#acknowledge(offset)
     const place = this.#place(Math.max(offset, this.#base))
     const until = Math.min(place.until, place.from + max)
-    const isGone = this.#isStream && place.from > offset
+    // What it gave away while it was a stream is missing for who asks for it now.
+    const gone = Math.max(0, this.#base - offset)
     return {
       offset: place.from,
       data: bytesOf(this.#text, place.from, until),
       eof: isOver && until >= this.#written,
-      lost: isGone ? place.from - offset : place.lost,
+      lost: gone + place.lost,
     }
   }
 

@@ -171,6 +171,33 @@ t.test('a stream that nobody reads becomes a capture without a gap', async (t) =
   )
 })
 
+t.test('what a reader has taken of a stream is lost for the next', async (t) => {
+  const directory = t.testdir()
+  const taken = (): StreamStore => {
+    const stream = new StreamStore()
+    stream.push(pattern(500))
+    stream.read(200, 10)
+    return stream
+  }
+  const memory = taken().toCapture(1000, directory)
+  const file = taken().toCapture(1000, directory)
+  t.teardown(() => {
+    memory.close()
+    file.close()
+  })
+  file.push(pattern(2000))
+  t.match(taken().read(0, 300), { offset: 200, lost: 200 })
+  t.match(memory.read(0, 300), { offset: 200, lost: 200 })
+  t.match(memory.read(150, 300), { offset: 200, lost: 50 })
+  t.match(memory.read(200, 300), { offset: 200, lost: 0 })
+  t.match(file.read(0, 300), { offset: 200, lost: 200 })
+  t.match(file.read(200, 300), { offset: 200, lost: 0 })
+  t.match(file.read(700, 300), { offset: 2000, lost: 1300 }, 'and then the cap')
+  const whole = taken()
+  whole.read(500, 10)
+  t.match(whole.read(100, 10), { offset: 500, data: Buffer.alloc(0), lost: 400 })
+})
+
 t.test('what the disk does not give back is lost, not empty', async (t) => {
   const store = new CaptureStore({ capBytes: 200_000, directory: t.testdir({}) })
   t.teardown(() => store.close())

@@ -355,6 +355,18 @@ const bad: readonly Bad[] = [
       .closed(),
   ],
   [
+    'a gap that an earlier loss does not explain',
+    'stream-in-order',
+    story()
+      .assigned(one)
+      .starts(one)
+      .writes('abcdef')
+      .reads(2, 'c', { lost: 2 })
+      .reads(5, 'f')
+      .exits(one)
+      .closed(),
+  ],
+  [
     'bytes after the end',
     'stream-true',
     story()
@@ -489,6 +501,24 @@ const good: readonly (readonly [name: string, told: Story])[] = [
       .lease(one)
       .assigned(one, 2)
       .reads(0, 'abcd', { attempt: 2, isEof: true })
+      .exits(one)
+      .reports(one, 'TaskCompleted', 2)
+      .closed(2)
+      .heals()
+      .rests(),
+  ],
+  [
+    'a stream that is read anew: what was taken of it is lost, and then what the cap drops',
+    story()
+      .assigned(one)
+      .starts(one)
+      .writes('abcdefgh')
+      .reads(0, 'ab')
+      .requeued(2)
+      .lease(one)
+      .assigned(one, 2)
+      .reads(2, 'cd', { attempt: 2, lost: 2 })
+      .reads(7, 'h', { attempt: 2, lost: 3 })
       .exits(one)
       .reports(one, 'TaskCompleted', 2)
       .closed(2)
