@@ -14,7 +14,8 @@ import type { Shape } from './task-queue.ts'
 import type { RoomPlaces } from './worker-room.ts'
 
 /** One durable hand-out. Only a node that is in this list may say how the task ended. */
-export interface HandOut extends Pick<Assigned, 'attempt' | 'nodeId' | 'hostName'> {
+export interface HandOut
+  extends Pick<Assigned, 'attempt' | 'nodeId' | 'hostName' | 'bootId'> {
   readonly sentMs: number
   startedMs?: number
   pid?: number
@@ -158,10 +159,17 @@ export const isClosed = (task: Task): boolean =>
 export const isSent = (task: Task): boolean =>
   task.state === 'sent' || task.state === 'accepted' || task.state === 'running'
 
-export const handOutOf = ({ attempt, nodeId, hostName, atMs }: Assigned): HandOut => ({
+export const handOutOf = ({
   attempt,
   nodeId,
   hostName,
+  bootId,
+  atMs,
+}: Assigned): HandOut => ({
+  attempt,
+  nodeId,
+  hostName,
+  bootId,
   sentMs: atMs,
 })
 

@@ -188,13 +188,21 @@ const onUnseen = (
   task: Task,
   event: Of<'reconcile'>,
 ): void => {
-  if (event.reborn) {
+  if (isGone(task, event)) {
     if (core.lose(task, event.wallMs)) core.requeue(task, event)
     return
   }
   if (task.state === 'sent') worker.outgoing.push(task)
   else core.requeue(task, event)
 }
+
+/**
+ * Did the boot that it was handed to end with it? At a manager's start the worker's boot is
+ * the one of its newest hand-out, but this one may have been for an earlier boot, which
+ * refused it or never got it: the boot that is there now has no record of it.
+ */
+const isGone = (task: Task, { reborn, claims }: Of<'reconcile'>): boolean =>
+  task.handOuts.at(-1)?.bootId !== claims.bootId && (reborn || task.state === 'sent')
 
 /** Outcomes of a worker that serves another manager now: recorded, then all may be dropped. */
 export const onSettle = (core: TaskCore, event: Of<'settle'>): void => {

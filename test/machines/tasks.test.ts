@@ -602,21 +602,23 @@ const restored = (
   return { kind: 'restored', task, nowMs: 500, wallMs: 10_000 }
 }
 
+const assignedTo = (seq: number, bootId: string, atMs: number) => ({
+  assigned: [
+    {
+      kind: 'assigned' as const,
+      attempt: 1,
+      nodeId: 'w1',
+      hostName: 'w1',
+      seq,
+      bootId,
+      atMs,
+    },
+  ],
+})
+
 t.test('at a start the newest hand-out says which boot a worker has', (t) => {
   const table = new TaskTable(managerDefaults, LEDGER)
-  const assigned = (seq: number, bootId: string, atMs: number) => ({
-    assigned: [
-      {
-        kind: 'assigned' as const,
-        attempt: 1,
-        nodeId: 'w1',
-        hostName: 'w1',
-        seq,
-        bootId,
-        atMs,
-      },
-    ],
-  })
+  const assigned = assignedTo
   table.apply(restored(1, assigned(1, 'b2', 20)))
   table.apply(restored(2, assigned(2, 'b1', 10)))
   t.equal(table.worker('w1')?.bootId, 'b2')
@@ -626,6 +628,30 @@ t.test('at a start the newest hand-out says which boot a worker has', (t) => {
   t.equal(other.worker('w1')?.bootId, 'b2')
   t.end()
 })
+
+for (const newest of ['b1', 'b2'])
+  t.test(`at a start each hand-out was for its own boot, ${newest} the newest`, (t) => {
+    const table = new TaskTable(managerDefaults, LEDGER)
+    table.apply(restored(1, assignedTo(1, 'b1', newest === 'b1' ? 20 : 10)))
+    table.apply(restored(2, assignedTo(2, 'b2', newest === 'b2' ? 20 : 10)))
+    const effects = table.apply({
+      kind: 'reconcile',
+      claims: claims('w1', { bootId: 'b2' }),
+      inventory: [],
+      reborn: false,
+      nowMs: 600,
+      wallMs: 10_100,
+    })
+    // What the earlier boot got is gone with it, the other is sent to the boot it was for.
+    t.match(table.at(1), { attempt: 2, losses: 1, worker: undefined })
+    t.match(table.at(2), { attempt: 1, losses: 0, state: 'sent' })
+    const sent = effects.flatMap((one) => (one.kind === 'execute' ? one.tasks : []))
+    t.same(
+      sent.map(({ seq }) => seq),
+      [2],
+    )
+    t.end()
+  })
 
 t.test('at a start a back-off goes on, no longer than one can be', (t) => {
   const table = new TaskTable(managerDefaults, LEDGER)
