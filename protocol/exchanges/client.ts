@@ -161,7 +161,7 @@ export const client = {
   TaskLogRead: exchange({
     direction: 'client -> manager',
     about:
-      "Reads a task's output by offset, before its start, while it runs and after its end. `attempt`: the one that is followed; of a later one the answer is its beginning, and one that has not begun is waited for.",
+      "Reads a task's output by offset, before its start, while it runs and after its end. `attempt`: the one that is followed, once bytes of it have come; if the answer is of another one (a later one, or an earlier one that succeeded after all), it is its beginning. One that has not begun is waited for.",
     waits: true,
     data: 'answer',
     request: fields(

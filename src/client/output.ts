@@ -6,6 +6,8 @@ import { DATA_BYTES, type OutputData } from '../../protocol/index.ts'
 import { ClientError } from './failures.ts'
 import type { Link } from './link.ts'
 
+type Asks = Pick<Link, 'ask'>
+
 export interface OutputOptions {
   /** 1 stdout (default), 2 stderr. */
   readonly fd?: 1 | 2
@@ -16,7 +18,10 @@ export interface OutputOptions {
   readonly signal?: AbortSignal | undefined
   /** Goes on with the next attempt, if there will be one: for tasks with retries. */
   readonly isRetried?: boolean
-  /** From here on the bytes are another attempt's, from its first. */
+  /**
+   * From here on the bytes are another attempt's, from its first: of the next one, or of an
+   * earlier one that turned out to be the one that counts.
+   */
   readonly onAttempt?: ((attempt: number) => void) | undefined
 }
 
@@ -27,7 +32,7 @@ const GRACE_MS = 5_000
 const STAY_MS = 10_000
 
 export async function* readOutput(
-  link: Link,
+  link: Asks,
   taskId: string,
   options: OutputOptions = {},
 ): AsyncGenerator<Uint8Array> {
@@ -78,11 +83,14 @@ class Place {
 
   /** Goes behind an answer; true: it was the last. */
   passed({ offset, data, eof, attempt }: OutputData): boolean {
+    const isEmpty = data.byteLength === 0
     // An attempt was waited for that has not begun, and never will if the task is over.
-    if (attempt !== undefined && attempt < (this.#attempt ?? 0)) return eof
+    if (isEmpty && attempt !== undefined && attempt < (this.#attempt ?? 0)) return eof
+    // One that has written nothing yet is not followed: an earlier one may still succeed.
+    if (isEmpty && !eof && attempt !== this.#attempt) return false
     this.#offset = offset + data.byteLength
     if (attempt === undefined) return eof
-    if (attempt > (this.#seen ?? attempt)) this.#options.onAttempt?.(attempt)
+    if (attempt !== (this.#seen ?? attempt)) this.#options.onAttempt?.(attempt)
     this.#seen = attempt
     this.#attempt = attempt
     if (!eof || this.#options.isRetried !== true) return eof
@@ -101,7 +109,7 @@ interface ReadAt {
   readonly attempt: number | undefined
 }
 
-const readAt = async (link: Link, at: ReadAt): Promise<OutputData> => {
+const readAt = async (link: Asks, at: ReadAt): Promise<OutputData> => {
   const waitMs = at.follow ? WAIT_MS : 0
   const answer = await link.ask(
     'TaskLogRead',
@@ -124,7 +132,7 @@ const readAt = async (link: Link, at: ReadAt): Promise<OutputData> => {
 }
 
 const stayFollower = (
-  link: Link,
+  link: Asks,
   at: { readonly taskId: string; readonly fd: 1 | 2; readonly offset: number },
 ): NodeJS.Timeout =>
   setInterval(() => {

@@ -50,7 +50,7 @@ export const runTask = async (
     })
   let attempt = 1
   const onAttempt = (begun: number) => {
-    if (begun <= attempt) return // the other descriptor's reader was first
+    if (begun === attempt) return // the other descriptor's reader was first
     attempt = begun
     options.onAttempt?.(begun)
   }

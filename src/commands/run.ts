@@ -22,8 +22,12 @@ export const run = (
     ...(io.hasInput && { stdin_live: true }),
   })
   const stderr = new Sink(io.stderr)
-  const onAttempt = (attempt: number) =>
-    void stderr.line(`manyhands: attempt ${attempt} begins; its output follows`)
+  let last = 1
+  const onAttempt = (attempt: number) => {
+    const what = attempt > last ? 'begins' : 'succeeded after all'
+    last = attempt
+    void stderr.line(`manyhands: attempt ${attempt} ${what}; its output follows`)
+  }
   return withClient(io, options, async (client) =>
     follow(io, client, await client.run(task, { onAttempt })),
   )

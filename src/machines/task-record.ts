@@ -182,6 +182,12 @@ export const wasHandedTo = (task: Task, nodeId: string, attempt: number): boolea
   return false
 }
 
+/** The attempt whose run brought the outcome: a success of an earlier copy counts too. */
+export const tellingAttempt = ({ attempt, handOuts, state }: Task): number => {
+  if (state !== 'completed') return attempt
+  return handOuts.findLast(({ ended }) => ended === 'completed')?.attempt ?? attempt
+}
+
 export const errorOf = (task: Task): ErrorKind | undefined =>
   task.closing?.outcome.kind === 'Error' ? task.closing.outcome.error : undefined
 

@@ -12,7 +12,7 @@ import {
   type Respond,
 } from '../../protocol/index.ts'
 import type { AskFailure } from '../failures.ts'
-import { isClosed, resultOf, type Task } from '../machines/task-record.ts'
+import { isClosed, resultOf, type Task, tellingAttempt } from '../machines/task-record.ts'
 import type { Peer } from '../ports.ts'
 import type { Kernel } from './manager-kernel.ts'
 import type { ManagerWorkers } from './manager-workers.ts'
@@ -83,8 +83,12 @@ export class ManagerLogs {
     const ask = { rel: there.rel, task_id, attempt, fd, offset, max, wait_ms: leftMs }
     const timeoutMs = leftMs + RELAY_MS
     deps.mesh.ask(there.peerId, 'TaskOutputRead', ask, timeoutMs, (outcome) => {
-      if (outcome._tag === 'Right' && outcome.right.kind === 'TaskOutputData')
-        return respond('TaskOutputData', { ...outcome.right.body, attempt })
+      if (outcome._tag === 'Right' && outcome.right.kind === 'TaskOutputData') {
+        const { body: read } = outcome.right
+        // Stopped because another copy succeeded: that one's output is what counts.
+        const isOther = read.eof && isClosed(task) && tellingAttempt(task) !== attempt
+        return isOther ? again() : respond('TaskOutputData', { ...read, attempt })
+      }
       // Not started there yet, or ended and on its way here: it moves, or the time ends.
       const waitMs = Math.max(0, untilMs - deps.clock.now())
       if (isClosed(task)) return again()
@@ -121,17 +125,15 @@ export class ManagerLogs {
     })
   }
 
+  /** The output of the run that counts, under its own number. */
   #readClosed(task: Task, body: LogRead, respond: Respond<'TaskLogRead'>): void {
     const result = resultOf(task)
     const captured = body.fd === 1 ? result?.stdout : result?.stderr
     const { max } = body
-    const { attempt } = task
-    const offset = startOf(task, body)
-    if (
-      captured === undefined ||
-      attempt < (body.attempt ?? 0) ||
-      isOfAnother(task, body)
-    ) {
+    const attempt = tellingAttempt(task)
+    // Of any other run nothing can be read any more: it is read from its beginning.
+    const offset = (body.attempt ?? attempt) === attempt ? body.offset : 0
+    if (captured === undefined || hasHadAll(task, body)) {
       respond('TaskOutputData', { offset, data: empty, eof: true, lost: 0, attempt })
       return
     }
@@ -191,20 +193,13 @@ const isCrowded = (outcome: Either<AskFailure, AnswerOf<'TaskOutputRead'>>): boo
 const startOf = (task: Task, { attempt = task.attempt, offset }: LogRead): number =>
   attempt < task.attempt ? 0 : offset
 
-/**
- * Was this follower in the midst of a run that was ended, since another copy's success came
- * first? What that one wrote does not go on where this one stopped. (Of a later attempt it
- * gets everything, from its beginning.)
- */
-const isOfAnother = (
-  { attempt: last, handOuts, heldBy }: Task,
-  { attempt, offset }: LogRead,
-): boolean =>
-  offset > 0 &&
-  attempt === last &&
-  heldBy !== undefined &&
-  handOuts.some((handOut) => handOut.attempt === attempt) &&
-  !handOuts.some((handOut) => handOut.attempt === attempt && handOut.nodeId === heldBy)
+/** Was it at the end of the run that counts, and waits for another that will never be? */
+const hasHadAll = (task: Task, { attempt, offset }: LogRead): boolean => {
+  if (attempt === undefined) return false
+  const last = tellingAttempt(task)
+  if (attempt > task.attempt) return last === task.attempt
+  return attempt === last + 1 && offset === 0
+}
 
 const slice = (
   bytes: Uint8Array,

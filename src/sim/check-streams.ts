@@ -1,5 +1,6 @@
 // Output: what a reader gets of one attempt is a gapless prefix of what one run of it wrote,
-// and all of it if the task was completed.
+// and all of it if the task was completed. Whoever is given another attempt's output, a
+// later one's or an earlier one's that succeeded after all, begins with its first byte.
 //
 // Which run an attempt's output came from is not told: a copy that was adopted is read
 // under its new number. So of all runs started under that number or an earlier one, one
@@ -21,7 +22,9 @@ interface Reading {
 export class StreamRules {
   readonly #book: Book
   readonly #report: Report
-  readonly #readings = new Map<string, Reading>()
+  /** What each reader follows now, and all that it has followed. */
+  readonly #current = new Map<string, Reading>()
+  readonly #readings: Reading[] = []
 
   constructor(book: Book, report: Report) {
     this.#book = book
@@ -36,11 +39,12 @@ export class StreamRules {
   read(event: Read): void {
     const { client, taskId, attempt, fd, offset, text, isEof } = event
     if (text === '' && !isEof) return // nothing new yet
-    const key = `${client} ${taskId} ${attempt} ${fd}`
-    let reading = this.#readings.get(key)
-    if (reading === undefined) {
+    const key = `${client} ${taskId} ${fd}`
+    let reading = this.#current.get(key)
+    if (reading === undefined || reading.first.attempt !== attempt) {
       reading = { first: event, last: event, reads: [], endsAt: 0 }
-      this.#readings.set(key, reading)
+      this.#current.set(key, reading)
+      this.#readings.push(reading)
     }
     this.#inOrder(reading, event)
     reading.reads.push(event)
@@ -60,7 +64,7 @@ export class StreamRules {
   }
 
   finish(): void {
-    for (const { reads, first, last } of this.#readings.values()) {
+    for (const { reads, first, last } of this.#readings) {
       const task = this.#book.task(first.taskId)
       const runs = task.runs.filter(({ started }) => started.attempt <= first.attempt)
       // Of a task that was aborted, or went with its worker, what was not read yet is gone;

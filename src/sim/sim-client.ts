@@ -295,11 +295,15 @@ class SimBatch {
       this.#over()
       return
     }
-    const next = {
-      offset: data.offset + data.data.length,
-      attempt: data.attempt ?? place.attempt,
-      tries: data.data.length > 0 ? TRIES : place.tries - 1,
-    }
+    // What has written nothing yet is not followed: an earlier attempt may still succeed.
+    const next =
+      data.data.length === 0
+        ? { ...place, tries: place.tries - 1 }
+        : {
+            offset: data.offset + data.data.length,
+            attempt: data.attempt ?? place.attempt,
+            tries: TRIES,
+          }
     if (data.data.length > 0) this.#read(taskId, next)
     else if (next.tries < 0) this.#over()
     else this.#client.again(() => this.#read(taskId, next))

@@ -307,7 +307,7 @@ t.test('an attempt is shown when it is on record', async (t) => {
 })
 
 t.test(
-  "a follower in the midst of a run gets no other run's bytes after it",
+  'a follower of a copy that was overtaken gets all that the one that counts wrote',
   async (t) => {
     const world = createWorld()
     const client = world.client('c')
@@ -321,18 +321,39 @@ t.test(
     const [second] = two.assigned
     if (first === undefined || second === undefined) throw new Error('both have it')
     t.equal(second.attempt, 2)
+    const read = { task_id: first.task_id, fd: 1, max: 100, wait_ms: 0 } as const
+    let stopped = (): void => undefined
+    two.handlers.TaskOutputRead = ({ offset }, respond) => {
+      const last = { offset, data: bytes('killed'), eof: true, lost: 0 }
+      stopped = () => respond('TaskOutputData', last)
+    }
+    await two.start(second)
+    const place = { offset: 2, attempt: 2, wait_ms: 5_000 }
+    const following = client.begin('TaskLogRead', { ...read, ...place })
+    await world.net.settle()
     world.net.connect('w1', 'manager')
     await one.request([{ task_id: first.task_id, attempt: 1, status: 'Completed' }])
     const inline = bytes('the first run')
     const stdout = { size: inline.length, sha256: '0'.repeat(64), inline }
     await one.complete(first, { run_ms: 1, exit_code: 0, stdout })
-    const read = { task_id: first.task_id, fd: 1, max: 100, wait_ms: 0 } as const
-    t.match(await client.ask('TaskLogRead', { ...read, offset: 4, attempt: 2 }), {
-      body: { offset: 4, eof: true, data: { length: 0 } },
-    })
-    t.match(await client.ask('TaskLogRead', { ...read, offset: 0 }), {
-      body: { data: inline, eof: true },
-    })
+    stopped()
+    await world.net.settle()
+    const ask = (offset: number, attempt?: number) =>
+      client.ask('TaskLogRead', { ...read, offset, ...(attempt && { attempt }) })
+    const all = { body: { offset: 0, data: inline, eof: true, attempt: 1 } }
+    const rest = { body: { offset: 4, data: inline.subarray(4), eof: true, attempt: 1 } }
+    const nothing = { body: { data: { length: 0 }, eof: true, attempt: 1 } }
+    t.match(following.answer, all, 'it waited for more of the second, which was stopped')
+    t.match(await ask(4, 2), all, 'it was in the midst of the second')
+    t.match(await ask(4, 1), rest, 'it goes on in the first')
+    t.match(await ask(4), rest)
+    t.match(await ask(0), all)
+    t.match(
+      await ask(0, 2),
+      nothing,
+      'it had all of the first, and waited for the second',
+    )
+    t.match(await ask(0, 3), all, 'it had all of the second, and waited for a third')
   },
 )
 
