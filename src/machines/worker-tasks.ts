@@ -95,6 +95,12 @@ export class WorkerTasks {
     const entry = this.#core.get(taskId)
     return entry !== undefined && isUnrecorded(entry)
   }
+  /** Is there one of that ledger whose record is not durable yet? */
+  hasUnrecorded(ledgerId: LedgerId): boolean {
+    for (const entry of this.#core.entries())
+      if (isUnrecorded(entry) && ledgerOf(entry.task.task_id) === ledgerId) return true
+    return false
+  }
   /** Is that attempt (or a later one) here, or over? */
   knows({ task_id: taskId, attempt }: Assignment, nowMs: number): boolean {
     const stone = this.#core.tombstones.get(taskId, nowMs)

@@ -40,7 +40,11 @@ export interface LinkPorts {
   readonly log: Log
   readonly config: WorkerConfig
   readonly hasWork: (ledgerId: LedgerId) => boolean
-  readonly inventory: (ledgerId: LedgerId) => readonly InventoryEntry[]
+  /** Told when it is certain of each task whether it is here: once, perhaps at once. */
+  readonly inventory: (
+    ledgerId: LedgerId,
+    tell: (lines: readonly InventoryEntry[]) => void,
+  ) => void
   readonly drop: (tasks: readonly TaskAttempt[]) => void
   readonly lease: (untilMs: number) => void
   readonly flush: (ledgerId: LedgerId) => void
@@ -259,23 +263,28 @@ export class WorkerLink {
 
   /** One snapshot, sent page by page: nothing is decided before the last. */
   #request(to: Manager, serial: number, rel: Rel | undefined): void {
-    const lines = this.#ports.inventory(to.ledgerId)
-    const sendPage = (from: number): void => {
-      const { phase } = this.#state
-      if (phase.kind !== 'requesting' || phase.serial !== serial) return // given up
-      const tasks = lines.slice(from, from + INVENTORY_PAGE)
-      const next = from + INVENTORY_PAGE
-      const more = next < lines.length
-      const body = { ...this.#specs, tasks, more, ...(rel === undefined ? {} : { rel }) }
-      const sentAtMs = this.#ports.clock.now()
-      this.#ports.mesh.ask(to.nodeId, 'ManagerRequest', body, REQUEST_MS, (outcome) => {
-        const answer = outcome._tag === 'Right' ? outcome.right : undefined
-        const isTaken = answer?.kind === 'ManagerAnswer' && answer.body.continue === true
-        if (more && isTaken) sendPage(next)
-        else this.#answered(to, serial, sentAtMs, answer)
-      })
-    }
-    sendPage(0)
+    this.#ports.inventory(to.ledgerId, (lines) => this.#sendPage(to, serial, rel, lines))
+  }
+
+  #sendPage(
+    to: Manager,
+    serial: number,
+    rel: Rel | undefined,
+    lines: readonly InventoryEntry[],
+  ): void {
+    const { phase } = this.#state
+    if (phase.kind !== 'requesting' || phase.serial !== serial) return // given up
+    const tasks = lines.slice(0, INVENTORY_PAGE)
+    const left = lines.slice(INVENTORY_PAGE)
+    const more = left.length > 0
+    const body = { ...this.#specs, tasks, more, ...(rel === undefined ? {} : { rel }) }
+    const sentAtMs = this.#ports.clock.now()
+    this.#ports.mesh.ask(to.nodeId, 'ManagerRequest', body, REQUEST_MS, (outcome) => {
+      const answer = outcome._tag === 'Right' ? outcome.right : undefined
+      const isTaken = answer?.kind === 'ManagerAnswer' && answer.body.continue === true
+      if (more && isTaken) this.#sendPage(to, serial, rel, left)
+      else this.#answered(to, serial, sentAtMs, answer)
+    })
   }
 
   #answered(

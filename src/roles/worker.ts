@@ -4,7 +4,12 @@
 // draining. Everything it knows of time and chance comes through ports, so that a
 // simulator drives it unchanged.
 
-import type { Handlers, LedgerId, TaskAttempt } from '../../protocol/index.ts'
+import type {
+  Handlers,
+  InventoryEntry,
+  LedgerId,
+  TaskAttempt,
+} from '../../protocol/index.ts'
 import type { TaskEvent } from '../machines/worker-task.ts'
 import { ledgerOf } from '../machines/worker-task.ts'
 import { WorkerTasks } from '../machines/worker-tasks.ts'
@@ -201,7 +206,7 @@ export class Worker {
       {
         ...this.#ports,
         hasWork: (ledgerId) => this.#tasks.hasWork(ledgerId),
-        inventory: (ledgerId) => this.#tasks.inventory(ledgerId),
+        inventory: (ledgerId, tell) => this.#tellInventory(ledgerId, tell),
         drop: (tasks) => this.#drop(tasks),
         lease: (untilMs) =>
           this.#effects.apply({ kind: 'lease', untilMs, nowMs: clock.now() }),
@@ -214,6 +219,21 @@ export class Worker {
       },
       owner,
     )
+  }
+
+  /**
+   * What is being recorded belongs into it or not, by what comes of that: left out, its
+   * manager would take it for not here, and it would run all the same.
+   */
+  #tellInventory(
+    ledgerId: LedgerId,
+    tell: (lines: readonly InventoryEntry[]) => void,
+  ): void {
+    if (!this.#tasks.hasUnrecorded(ledgerId)) tell(this.#tasks.inventory(ledgerId))
+    else
+      this.#ports.outbox.sync(() => {
+        if (!this.#isClosed) tell(this.#tasks.inventory(ledgerId))
+      })
   }
 
   #makeSettlement(): WorkerSettlement {

@@ -598,17 +598,37 @@ t.test('a task that is being recorded is spoken of when that is settled', async 
   const { rel } = manager
   const asked = manager.ask('TasksPing', { rel, tasks: [`${LEDGER}-1`] })
   t.equal(asked.answer, undefined, 'it may be refused yet')
-  network.cut(WORKER, 'm1')
-  network.connect(WORKER, 'm1')
-  network.run()
-  t.match(manager.heard('ManagerRequest').at(-1), { body: { tasks: [] } })
-  manager.execute(assignment(2))
-  const again = manager.ask('TasksPing', { rel: manager.rel, tasks: [`${LEDGER}-2`] })
   flush(false)
   network.run()
-  t.match(again.answer?.body, { tasks_status: [[`${LEDGER}-2`, { kind: 'Unknown' }]] })
+  t.match(asked.answer?.body, { tasks_status: [[`${LEDGER}-1`, { kind: 'Unknown' }]] })
   await worker.close()
 })
+
+for (const isDurable of [true, false])
+  t.test(
+    `what is being recorded is asked about when it is settled: ${isDurable}`,
+    async (t) => {
+      const { outbox, flush } = slowOutbox()
+      const { manager, runner, network, clock, worker } = managedWorld({}, { outbox })
+      manager.execute(assignment(1))
+      network.cut(WORKER, 'm1')
+      network.run()
+      network.connect(WORKER, 'm1')
+      clock.advance(1000)
+      t.equal(manager.heard('ManagerRequest').length, 1, 'it may be here, or not')
+      const task = { task_id: `${LEDGER}-1`, attempt: 1 }
+      manager.drop = [task]
+      flush(isDurable)
+      network.run()
+      const tasks = isDurable ? [{ ...task, status: 'Pending' }] : []
+      const { tasks: told } = manager.heard('ManagerRequest')[1]?.body ?? {}
+      t.strictSame(told, tasks)
+      flush()
+      network.run()
+      t.equal(runner.runs.length, 0, 'what is dropped does not run')
+      await worker.close()
+    },
+  )
 
 t.test('sent twice and not recorded the first time, it is refused twice', async (t) => {
   const { outbox, flushOne } = slowOutbox()

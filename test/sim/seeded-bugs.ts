@@ -150,8 +150,8 @@ export const seededBugs: readonly SeededBug[] = [
     'ManagerRequest carries the inventory',
     edit(
       'roles/worker-link',
-      'const lines = this.#ports.inventory(to.ledgerId);',
-      'const lines = [];',
+      '(lines) => this.#sendPage(to, serial, rel, lines)',
+      '() => this.#sendPage(to, serial, rel, [])',
     ),
   ),
   bug(
