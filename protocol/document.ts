@@ -5,7 +5,7 @@
 // frame (the upgrade) and the roles' own times are not this folder's, and are given.
 
 import * as t from 'io-ts'
-import type { Direction, Exchange } from './exchange.ts'
+import { type Exchange, WAYS } from './exchange.ts'
 import { ErrorAnswer, ErrorCode, type Kind, kinds, rowOf } from './exchanges/index.ts'
 import { WORTH_MS } from './flow.ts'
 import { INTRODUCTION_MS } from './introduction.ts'
@@ -13,6 +13,7 @@ import { CLOSE, DEFAULT_LIMITS, placeOf } from './limits.ts'
 import * as scalars from './scalars.ts'
 import { SCAN_LIMITS } from './scan.ts'
 import { Schemas } from './schema.ts'
+import * as scopes from './scopes.ts'
 import { shapes } from './table.ts'
 import * as task from './task.ts'
 
@@ -100,6 +101,12 @@ export const documentOf = (around: Surroundings) => {
       ...around.closeCodes,
     },
     error_codes: ErrorCode.known.words,
+    scopes: {
+      about:
+        'what a client may ask: the scopes of its certificate (upgrade.certificate.rights), each optionally @ and a pattern of host names in which * is any run of characters and ? one of them; a request whose scope it lacks gets Error{forbidden}',
+      names: scopes.ScopeName.words,
+      default: scopes.DEFAULT_SCOPES,
+    },
     error: schemas.of(ErrorAnswer),
     exchanges,
     $defs: schemas.definitions,
@@ -156,6 +163,8 @@ const exchangeOf = (kind: Kind, row: Exchange, schemas: Schemas) => ({
   about: row.about,
   direction: row.direction,
   ways: WAYS[row.direction].map(([from, to]) => ({ from, to })),
+  /** What a client's certificate must give; null: clients do not ask it. */
+  scope: row.scope ?? null,
   place: placeOf(kind),
   /** Where bytes travel that wait for room on a slow link: request, answer or nowhere. */
   data: row.data ?? null,
@@ -166,19 +175,3 @@ const exchangeOf = (kind: Kind, row: Exchange, schemas: Schemas) => ({
     Object.entries(row.answers).map(([name, codec]) => [name, schemas.of(codec)]),
   ),
 })
-
-/** Who asks whom. */
-const WAYS: Readonly<Record<Direction, readonly (readonly [string, string])[]>> = {
-  'any -> any': [['any', 'any']],
-  'worker -> manager': [['worker', 'manager']],
-  'manager -> worker': [['manager', 'worker']],
-  peers: [
-    ['manager', 'worker'],
-    ['worker', 'manager'],
-  ],
-  'client -> manager': [['client', 'manager']],
-  'client, manager -> manager, worker': [
-    ['client', 'manager'],
-    ['manager', 'worker'],
-  ],
-}

@@ -1,26 +1,39 @@
 // Exchange: how a row of the table is written, and the types that follow from rows.
 //
 // A row says who asks whom, what it means, the fields of the request, and every answer it
-// may get. Types, decoders, the table of the README and the test generators all come from
-// it; nothing is written twice.
+// may get. Types, decoders, the table of the README, who may ask what at run time and the
+// test generators all come from it; nothing is written twice.
 
 import type * as t from 'io-ts'
+import type { NodeType } from './scalars.ts'
+import type { ScopeName } from './scopes.ts'
 
-/** Who may send a request: `peers` = a manager to its worker and a worker to its manager. */
-export type Direction =
-  | 'any -> any'
-  | 'worker -> manager'
-  | 'manager -> worker'
-  | 'peers'
-  | 'client -> manager'
-  | 'client, manager -> manager, worker'
+/** Who asks, and who is asked. */
+export type Way = readonly [from: NodeType | 'any', to: NodeType | 'any']
 
-/** One row of the table. `priority` rows have places of their own in the in-flight limit. */
-export interface Exchange<
-  Q extends t.Mixed = t.Mixed,
-  A extends Record<string, t.Mixed> = Record<string, t.Mixed>,
-> {
-  readonly direction: Direction
+/** Who may send a request, by the directions that there are. */
+export const WAYS = {
+  'any -> any': [['any', 'any']],
+  'worker -> manager': [['worker', 'manager']],
+  'manager -> worker': [['manager', 'worker']],
+  /** A manager to its worker and a worker to its manager. */
+  peers: [
+    ['manager', 'worker'],
+    ['worker', 'manager'],
+  ],
+  'client -> manager': [['client', 'manager']],
+  'client, manager -> manager, worker': [
+    ['client', 'manager'],
+    ['manager', 'worker'],
+  ],
+} as const satisfies Readonly<Record<string, readonly Way[]>>
+
+export type Direction = keyof typeof WAYS
+
+/** Directions in which clients ask: such a row says which scope that takes. */
+type OfClients = Extract<Direction, `client${string}`>
+
+interface Row<Q extends t.Mixed, A extends Record<string, t.Mixed>> {
   readonly about: string
   readonly request: Q
   readonly answers: A
@@ -31,6 +44,16 @@ export interface Exchange<
   /** Where it carries bytes of input, output or a blob: these keep control waiting least. */
   readonly data?: 'request' | 'answer'
 }
+
+/** One row of the table. `priority` rows have places of their own in the in-flight limit. */
+export type Exchange<
+  Q extends t.Mixed = t.Mixed,
+  A extends Record<string, t.Mixed> = Record<string, t.Mixed>,
+> = Row<Q, A> &
+  (
+    | { readonly direction: OfClients; readonly scope: ScopeName }
+    | { readonly direction: Exclude<Direction, OfClients>; readonly scope?: never }
+  )
 
 /** Declares a row; exists for its types. */
 export const exchange = <Q extends t.Mixed, A extends Record<string, t.Mixed>>(

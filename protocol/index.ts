@@ -1,6 +1,8 @@
 // The protocol library's public names, and nothing else. It imports no Node module: it
 // can be embedded wherever bytes can be sent.
 
+export type { Asker, Denial, Denials } from './access.ts'
+export { denialOf, denialsFor, isDenied } from './access.ts'
 export type { Clock } from './alarm.ts'
 export type { DecodeFailure, Request } from './codec.ts'
 export { decodeAnswer, decodeRequest } from './codec.ts'
@@ -36,6 +38,8 @@ export { CLOSE, DEFAULT_LIMITS } from './limits.ts'
 export type { Handle } from './requests.ts'
 export type { BootId, LedgerId, Rel } from './scalars.ts'
 export { HostName, NodeId, NodeType, TaskId } from './scalars.ts'
+export type { Rights, Scope, ScopeName, Where } from './scopes.ts'
+export { ALL_SCOPES, DEFAULT_SCOPES, holdsAt, rightsOf } from './scopes.ts'
 export { serve } from './serve.ts'
 export type {
   Assignment,

@@ -3,8 +3,9 @@
 // The text stands between markers in the README of this folder; a test compares.
 
 import type * as t from 'io-ts'
-import type { Exchange } from './exchange.ts'
-import { ErrorAnswer, ErrorCode, exchanges } from './exchanges/index.ts'
+import { denialOf } from './access.ts'
+import { type Exchange, WAYS, type Way } from './exchange.ts'
+import { ErrorAnswer, ErrorCode, exchanges, kinds, rowOf } from './exchanges/index.ts'
 import { OutputData, RefusalReason } from './exchanges/tasks.ts'
 import { placeOf } from './limits.ts'
 import { fieldsOf } from './predicate.ts'
@@ -27,6 +28,7 @@ export const withTable = (readme: string): string => {
 const table = (): string => {
   const rows: [string, Exchange][] = Object.entries(exchanges)
   return [
+    accessTable(),
     ...rows.map(([kind, row]) => exchangeText(kind, row)),
     `### Error\n\nAlways allowed as an answer: ${show(ErrorAnswer)}`,
     '## Shapes',
@@ -34,15 +36,34 @@ const table = (): string => {
   ].join('\n\n')
 }
 
+/** Who may ask what, a row for each kind. */
+const accessTable = (): string => {
+  const rows = kinds.map((kind) => {
+    const { direction, scope } = rowOf(kind)
+    const ways: readonly Way[] = WAYS[direction]
+    const asked = ways.map(([from, to]) => `${from} to ${to}`).join(', ')
+    // Nobody asks a client, so this is what strangers get.
+    const denial = denialOf(kind, { role: 'hub' }, 'client')
+    const wrong = denial?.kind === 'Error' ? 'Error{wrong-role}' : denial?.kind
+    return `| ${kind} | ${asked} | ${scope ?? ''} | ${wrong ?? ''} |`
+  })
+  return [
+    '| request | asked by, of | scope of a client | anybody else gets |',
+    '| --- | --- | --- | --- |',
+    ...rows,
+  ].join('\n')
+}
+
 const exchangeText = (kind: string, row: Exchange): string => {
   const place = placeOf(kind as keyof typeof exchanges)
   const places = place === 'ordinary' ? '' : ` Places: ${place}.`
   const data = row.data === undefined ? '' : ` Data: in the ${row.data}.`
+  const scope = row.scope === undefined ? '' : ` Scope of clients: \`${row.scope}\`.`
   const answers = Object.entries(row.answers).map(
     ([name, codec]) => `- answer \`${name}\` ${show(codec)}`,
   )
   return [
-    `### ${kind}\n\n${row.direction}. ${row.about}${places}${data}\n`,
+    `### ${kind}\n\n${row.direction}. ${row.about}${scope}${places}${data}\n`,
     `- request ${show(row.request)}`,
     ...answers,
   ].join('\n')

@@ -55,7 +55,9 @@ const upgrade = () => ({
   certificate: {
     keys: 'P-256',
     names:
-      'the subject alternative names, exactly these two in this order: URI:mesh://MESH_ID/ROLE/NODE_ID, DNS:HOST_NAME.mesh.internal',
+      'the subject alternative names, exactly these two in this order: URI:mesh://MESH_ID/ROLE/NODE_ID, DNS:HOST_NAME.mesh.internal; the URI may end in ? and rights',
+    rights:
+      "what the issuer gives besides, as the fields of a form (application/x-www-form-urlencoded; * - . _ stand as they are), at most 4096 letters of A-Z a-z 0-9 * . _ % & = + -: scope, any number of times, is a client's; label, as NAME=VALUE, any number of times, is a worker's. Fields and scopes that are not known are passed over: they give nothing",
     mesh_id:
       "the first 20 hex digits of the SHA-256 of the authority's public key (SubjectPublicKeyInfo, DER)",
     node_id: "the first 32 hex digits of the SHA-256 of the node's own",

@@ -17,6 +17,7 @@ import type {
   OutputData,
   OutputPolicy,
   RequestOf,
+  Rights,
   TaskId,
 } from '../protocol/index.ts'
 import type { AskFailure, JobFailure } from './failures.ts'
@@ -66,6 +67,10 @@ export interface Peer {
   readonly remoteAddress: string
   /** Where it listens, as dialled or as stated; undefined if it only dials. */
   readonly address: string | undefined
+  /** What a client may do. */
+  readonly rights?: Rights
+  /** What the issuer of its certificate says of it. */
+  readonly issued?: Readonly<Record<string, string>>
 }
 
 /** What a role may ask of the mesh. */

@@ -84,7 +84,7 @@ t.test('what it tells to try works, line by line', async (t) => {
     /\d+ protocol\/codec\.ts/,
     /manager[\s\S]*managed[\s\S]*managed/,
     /completed[\s\S]*completed[\s\S]*completed/,
-    /^\d+ protocol\/alarm\.ts\n$/,
+    /^\d+ protocol\/access\.ts\n$/,
     /^stopped: .*,.*,/,
   ]
   t.equal(lines.length, expected.length)

@@ -107,7 +107,7 @@ export const upgradeCases: readonly Case[] = [
       equal(version, 'TLSv1.3', 'the version of TLS')
       equal(alpn, facts.upgrade.tls.alpn, 'the protocol beneath')
       const names =
-        /^URI:mesh:\/\/([0-9a-f]{20})\/([a-z]+)\/([0-9a-f]{32}), DNS:[\w.-]+\.mesh\.internal$/
+        /^URI:mesh:\/\/([0-9a-f]{20})\/([a-z]+)\/([0-9a-f]{32})(?:\?[\w*.%&=+-]+)?, DNS:[\w.-]+\.mesh\.internal$/
       const [, meshId, , nodeId] = names.exec(certificate?.subjectAltName ?? '') ?? []
       equal(meshId, target.mesh.meshId, 'the mesh id of its certificate')
       const own = certificate && hashOf(certificate.publicKey, 32)

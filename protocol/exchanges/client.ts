@@ -43,6 +43,7 @@ const Refused = fields(
 export const client = {
   TasksSubmit: exchange({
     direction: 'client -> manager',
+    scope: 'tasks:run',
     about:
       'Hands in tasks; answered when their record is durable. The same key again: the same ids.',
     request: fields(
@@ -54,6 +55,7 @@ export const client = {
   }),
   TasksList: exchange({
     direction: 'client -> manager',
+    scope: 'read',
     about: 'Tasks, newest first, a page at a time.',
     request: fields(
       { limit: Uint },
@@ -70,6 +72,7 @@ export const client = {
   }),
   TaskShow: exchange({
     direction: 'client -> manager',
+    scope: 'read',
     about: 'Everything known of one task.',
     request: fields({ task_id: TaskId }),
     answers: {
@@ -88,6 +91,7 @@ export const client = {
   }),
   TasksWait: exchange({
     direction: 'client -> manager',
+    scope: 'read',
     about:
       'Waits until one of the tasks (or of the batch) has closed; several at once if several have.',
     waits: true,
@@ -116,6 +120,7 @@ export const client = {
   }),
   TasksCancel: exchange({
     direction: 'client -> manager',
+    scope: 'tasks:run',
     about:
       'Aborts open tasks, by id or by batch. Answered when their process groups are gone.',
     waits: true,
@@ -124,12 +129,14 @@ export const client = {
   }),
   TasksRetry: exchange({
     direction: 'client -> manager',
+    scope: 'tasks:run',
     about: 'Submits closed tasks again, under new ids.',
     request: fields({ key: Text(64), task_ids: List(TaskId, TASKS_PER_MESSAGE) }),
     answers: { TasksSubmitted: Submitted, Refused },
   }),
   TasksExplain: exchange({
     direction: 'client -> manager',
+    scope: 'read',
     about: 'Why a task is where it is: a reason for each node.',
     request: fields({ task_id: TaskId }),
     answers: {
@@ -146,6 +153,7 @@ export const client = {
   }),
   TaskInput: exchange({
     direction: 'client, manager -> manager, worker',
+    scope: 'tasks:run',
     about:
       'Bytes for the stdin of a running task, from an offset. Answered when there is room for more.',
     waits: true,
@@ -160,6 +168,7 @@ export const client = {
   }),
   TaskLogRead: exchange({
     direction: 'client -> manager',
+    scope: 'read',
     about:
       "Reads a task's output by offset, before its start, while it runs and after its end. `attempt`: the one that is followed, once bytes of it have come; if the answer is of another one (a later one, or an earlier one that succeeded after all), it is its beginning. One that has not begun is waited for.",
     waits: true,
@@ -172,6 +181,7 @@ export const client = {
   }),
   NodesList: exchange({
     direction: 'client -> manager',
+    scope: 'read',
     about: 'The nodes that this one knows, itself first.',
     request: fields({}),
     answers: { NodesListed: fields({ nodes: List(NodeInfo, 10_000) }) },

@@ -3,18 +3,18 @@
 
 import { networkInterfaces } from 'node:os'
 import * as E from 'fp-ts/lib/Either.js'
-import type { HostName, NodeType } from '../../protocol/index.ts'
+import type { HostName } from '../../protocol/index.ts'
 import { type JoinDesk, openDesk } from '../identity/join-desk.ts'
 import { baseNameOf } from '../identity/names.ts'
 import { listAddresses, openState, stateDirectory } from '../identity/state.ts'
 import { makeInvitation, writeToken } from '../identity/token.ts'
+import { type GrantOptions, grantOf } from './grant.ts'
 import { type Io, Sink } from './io.ts'
 import { EXIT } from './outcome.ts'
 import { formatDuration } from './values.ts'
 
-export interface InviteOptions {
+export interface InviteOptions extends GrantOptions {
   readonly state?: string
-  readonly role: NodeType
   readonly name?: HostName
   readonly ttlMs: number
   readonly uses: number
@@ -25,6 +25,7 @@ export interface InviteOptions {
 
 export const invite = async (io: Io, options: InviteOptions): Promise<number> => {
   const stderr = new Sink(io.stderr)
+  const grant = grantOf(options)
   const directory = stateDirectory(options.state, io.env)
   const state = await openState(directory, baseNameOf(io.env, 'node'))
   if (E.isLeft(state)) return await fail(stderr, state.left.reason)
@@ -36,6 +37,7 @@ export const invite = async (io: Io, options: InviteOptions): Promise<number> =>
     state: state.right,
     address: listen,
     invitation,
+    grant,
     hostName: options.name,
     uses,
     expiresMs: Date.now() + options.ttlMs,

@@ -4,31 +4,38 @@
 import { existsSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
-import type { HostName, NodeType } from '../../protocol/index.ts'
+import type { HostName } from '../../protocol/index.ts'
 import { makePrivateDirectory } from '../identity/files.ts'
 import { makeBundle, makeMember } from '../identity/issue.ts'
 import { identityPath } from '../identity/slots.ts'
 import { type MeshState, openState, stateDirectory } from '../identity/state.ts'
-import { type Io, Sink } from './io.ts'
+import type { Grant } from '../identity/subject.ts'
+import { type GrantOptions, grantOf } from './grant.ts'
+import { type Io, Sink, UsageError } from './io.ts'
 import { EXIT } from './outcome.ts'
 
-export interface IssueOptions {
+export interface IssueOptions extends GrantOptions {
   readonly state?: string
-  readonly role: NodeType
   readonly name: HostName
   /** Undefined: into this state directory. */
   readonly out?: string
 }
 
 export const issue = async (io: Io, options: IssueOptions): Promise<number> => {
+  const { role, scope, out } = options
+  if (scope !== undefined && role !== 'client' && out === undefined)
+    throw new UsageError(
+      '--scope: a slot here has no command line of its own; give --out, or --role client',
+    )
+  const grant = grantOf(options)
   const directory = stateDirectory(options.state, io.env)
-  if (options.out !== undefined && existsSync(resolve(io.cwd, options.out)))
-    return await fail(io, { reason: `${options.out} is there already` })
+  if (out !== undefined && existsSync(resolve(io.cwd, out)))
+    return await fail(io, { reason: `${out} is there already` })
   const state = await openState(directory)
   if (E.isLeft(state)) return await fail(io, state.left)
-  const line = await (options.out === undefined
-    ? issueHere(state.right, options)
-    : issueAway(state.right, options, resolve(io.cwd, options.out)))
+  const line = await (out === undefined
+    ? issueHere(state.right, options, grant)
+    : issueAway(state.right, options, { ...grant, out: resolve(io.cwd, out) }))
   if (E.isLeft(line)) return await fail(io, line.left)
   await new Sink(io.stdout).line(line.right)
   return EXIT.ok
@@ -40,10 +47,12 @@ type Line = E.Either<{ readonly reason: string }, string>
 const issueHere = async (
   state: MeshState,
   { role, name: hostName }: IssueOptions,
+  { scopes, labels }: Grant,
 ): Promise<Line> => {
   const place = identityPath(state.directory, role, hostName)
   makePrivateDirectory(dirname(place))
-  const made = await makeMember(state, { role, hostName, place })
+  const its = role === 'client' ? scopes && { scopes } : labels && { labels }
+  const made = await makeMember(state, { role, hostName, place, ...its })
   return E.map(
     () => `${place} has the key and the certificate of the ${role} ${hostName}`,
   )(made)
@@ -52,9 +61,9 @@ const issueHere = async (
 const issueAway = async (
   state: MeshState,
   { role, name: hostName }: IssueOptions,
-  out: string,
+  { out, ...grant }: Grant & { readonly out: string },
 ): Promise<Line> => {
-  const made = await makeBundle(state, out, { role, hostName })
+  const made = await makeBundle(state, out, { role, hostName, ...grant })
   const start =
     role === 'client'
       ? 'manyhands nodes --state DIR --at HOST:PORT'

@@ -13,6 +13,7 @@ import {
 } from '../identity/place-membership.ts'
 import { stateDirectory } from '../identity/state.ts'
 import { type Invitation, readToken } from '../identity/token.ts'
+import { describeScopes } from './grant.ts'
 import { type Io, Sink, UsageError } from './io.ts'
 import { EXIT } from './outcome.ts'
 
@@ -55,7 +56,7 @@ const settle = async (
   membership: Membership,
   standing: Standing,
 ): Promise<number> => {
-  const { warning, hostName, role, peers } = membership
+  const { warning, hostName, role, peers, scopes } = membership
   const stderr = new Sink(io.stderr)
   if (warning !== undefined) await stderr.line(`manyhands: ${warning}`)
   const placed = placeMembership(directory, membership, standing)
@@ -69,6 +70,7 @@ const settle = async (
       ? 'manyhands nodes'
       : `manyhands --role ${role}${stateFlag(io, directory)}`
   await new Sink(io.stdout).line(`joined as ${role} ${hostName}; now: ${next}`)
+  await stderr.line(`manyhands: the command line here may do: ${describeScopes(scopes)}`)
   if (peers.length === 0 && role !== 'manager')
     await stderr.line(
       'manyhands: no manager was reachable where the invitation came from; it is looked for by mDNS, or give it with --join HOST:PORT',

@@ -5,6 +5,7 @@ import { isAuthorityHere } from '../identity/issue.ts'
 import { listMembers } from '../identity/names.ts'
 import { readRevoked } from '../identity/revocations.ts'
 import { readState, stateDirectory } from '../identity/state.ts'
+import { describeScopes } from './grant.ts'
 import { type Io, Sink } from './io.ts'
 import { EXIT } from './outcome.ts'
 import { json, table } from './table.ts'
@@ -14,6 +15,10 @@ interface Listed {
   readonly role?: string
   readonly state: string
   readonly where?: string
+  /** A client's. */
+  readonly scopes?: readonly string[]
+  /** A worker's, by its certificate. */
+  readonly labels?: Readonly<Record<string, string>>
   readonly since_ms: number
   readonly node_id: string
 }
@@ -40,22 +45,32 @@ export const members = async (
       where: member.holder === undefined ? 'elsewhere' : 'here',
       since_ms: member.issuedMs,
       node_id: member.nodeId,
+      ...(member.role === 'client' && { scopes: member.scopes ?? [] }),
+      ...(member.labels && { labels: member.labels }),
     })),
     ...revoked.right.map(({ node_id, host_name, at_ms: since_ms }) => ({
       ...{ host_name, node_id, since_ms, state: 'revoked' },
     })),
   ]
-  const rows = listed.map(({ host_name, role, state, where, since_ms, node_id }) => {
+  const rows = listed.map((member) => {
+    const { host_name, role, state, where, since_ms, node_id } = member
     const since = new Date(since_ms).toISOString().slice(0, 16).replace('T', ' ')
-    return [host_name, role, state, where, since, node_id]
+    return [host_name, role, state, where, since, node_id, mayOf(member)]
   })
   const text =
     options.json === true
       ? json(listed)
-      : table(['NAME', 'ROLE', 'STATE', 'WHERE', 'SINCE (UTC)', 'ID'], rows)
+      : table(['NAME', 'ROLE', 'STATE', 'WHERE', 'SINCE (UTC)', 'ID', 'GIVEN'], rows)
   await new Sink(io.stdout).line(text)
   return EXIT.ok
 }
+
+const mayOf = ({ scopes, labels = {} }: Listed): string =>
+  scopes === undefined
+    ? Object.entries(labels)
+        .map(([name, value]) => `issuer/${name}=${value}`)
+        .join(', ')
+    : describeScopes(scopes)
 
 const fail = async (io: Io, reason: string): Promise<number> => {
   await new Sink(io.stderr).line(`manyhands: ${reason}`)

@@ -1,9 +1,35 @@
 // The verbs of who belongs to the mesh, with their flags.
 
 import { type Command, Option } from 'commander'
+import { DEFAULT_SCOPES, ScopeName } from '../../protocol/scopes.ts'
 import type { Io } from './io.ts'
-import { parseCount, parseDuration, parseHostName } from './values.ts'
+import {
+  parseCount,
+  parseDuration,
+  parseHostName,
+  parseIssuedLabel,
+  parseScope,
+} from './values.ts'
 import { type Done, jsonFlag, parsed, stateFlag, verb } from './verb-parts.ts'
+
+const INVITE_EXAMPLES = `manyhands invite --role worker
+manyhands invite --role worker --uses 10 --ttl 1h --label zone=lab
+manyhands invite --role client --name dashboard --scope read
+manyhands invite --role client --scope read --scope 'tasks:run@lab-*'`
+
+const ISSUE_EXAMPLES = `manyhands issue --role worker --name pi --out pi-state
+scp -rp pi-state pi: && ssh pi manyhands --role worker --state pi-state
+manyhands issue --role worker --name vault --label trusted=yes --out vault-state
+manyhands issue --role client --name ci --scope read --scope tasks:run --out ci-state
+manyhands issue --role worker --name python`
+
+const SCOPE_NOTES = `A command line that joins may do what its scopes say:
+  read        list and show tasks, their output, and nodes
+  tasks:run   submit tasks, feed and cancel them
+  admin       set variables that change how programs are loaded (LD_PRELOAD and the like)
+  processes, modules   for what comes later
+With @ and a pattern, tasks:run@lab-*, only on the hosts that match; none holds another, so
+manyhands run takes read and tasks:run. The user who made the mesh has all of them.`
 
 const ROLES = ['worker', 'manager', 'client']
 
@@ -12,28 +38,36 @@ const roleOption = () =>
     .choices(ROLES)
     .makeOptionMandatory()
 
+/** What the certificates of an invitation or a bundle say besides who it is. */
+const grantFlags = (command: Command): Command =>
+  command
+    .option(
+      '--scope <scope>',
+      `what the command line there may do: ${ScopeName.words.join(', ')}, each alone or @ a pattern of hosts; repeatable (default: ${DEFAULT_SCOPES.join(' and ')})`,
+      parsed(parseScope),
+    )
+    .option(
+      '--label <k=v>',
+      'of a worker, vouched for by this mesh: tasks ask for it as --label issuer/K=V; repeatable',
+      parsed(parseIssuedLabel),
+    )
+
 export const addInvite = (program: Command, io: Io, done: Done): void => {
-  stateFlag(
-    jsonFlag(
-      verb(program, 'invite', {
-        about: 'let another machine join: prints what to type there, and waits for it',
-        examples:
-          'manyhands invite --role worker\nmanyhands invite --role worker --uses 10 --ttl 1h\nmanyhands invite --role client --name laptop',
-        notes:
-          'Runs where the mesh was made. The invitation ends when it is used, after its time, or with this command.',
-      })
-        .addOption(roleOption())
-        .option(
-          '--name <name>',
-          'the name that the new member gets',
-          parsed(parseHostName),
-        )
-        .option('--ttl <time>', 'how long it is good for', parsed(parseDuration), 900_000)
-        .option('--uses <n>', 'how many may use it', parsed(parseCount(1)), 1)
-        .option('--listen <address>', 'where it waits for them', '0.0.0.0')
-        .option('--no-mdns', 'do not announce it on the network'),
-    ),
-  ).action(async ({ ttl: ttlMs, ...options }) => {
+  const command = verb(program, 'invite', {
+    about: 'let another machine join: prints what to type there, and waits for it',
+    examples: INVITE_EXAMPLES,
+    notes: `Runs where the mesh was made. The invitation ends when it is used, after its time, or with
+this command.
+
+${SCOPE_NOTES}`,
+  })
+    .addOption(roleOption())
+    .option('--name <name>', 'the name that the new member gets', parsed(parseHostName))
+    .option('--ttl <time>', 'how long it is good for', parsed(parseDuration), 900_000)
+    .option('--uses <n>', 'how many may use it', parsed(parseCount(1)), 1)
+    .option('--listen <address>', 'where it waits for them', '0.0.0.0')
+    .option('--no-mdns', 'do not announce it on the network')
+  stateFlag(jsonFlag(grantFlags(command))).action(async ({ ttl: ttlMs, ...options }) => {
     const { invite } = await import('./invite.ts')
     done(await invite(io, { ...options, ttlMs }))
   })
@@ -63,20 +97,20 @@ export const addJoin = (program: Command, io: Io, done: Done): void => {
 }
 
 export const addIssue = (program: Command, io: Io, done: Done): void => {
-  stateFlag(
-    verb(program, 'issue', {
-      about: 'make a member: a state directory for another machine, or a slot here',
-      examples:
-        'manyhands issue --role worker --name pi --out pi-state\nscp -rp pi-state pi: && ssh pi manyhands --role worker --state pi-state\nmanyhands issue --role worker --name python',
-      notes: 'Whoever has the directory is that member: copy it over a safe way.',
-    })
-      .addOption(roleOption())
-      .requiredOption('--name <name>', 'its name in the mesh', parsed(parseHostName))
-      .option(
-        '--out <dir>',
-        'the directory to make (default: a slot here, for a program of your own)',
-      ),
-  ).action(async (options) => {
+  const command = verb(program, 'issue', {
+    about: 'make a member: a state directory for another machine, or a slot here',
+    examples: ISSUE_EXAMPLES,
+    notes: `Whoever has the directory is that member: copy it over a safe way.
+
+${SCOPE_NOTES}`,
+  })
+    .addOption(roleOption())
+    .requiredOption('--name <name>', 'its name in the mesh', parsed(parseHostName))
+    .option(
+      '--out <dir>',
+      'the directory to make (default: a slot here, for a program of your own)',
+    )
+  stateFlag(grantFlags(command)).action(async (options) => {
     const { issue } = await import('./issue.ts')
     done(await issue(io, options))
   })

@@ -2,6 +2,7 @@
 // not parse throws a UsageError with the value and what was expected.
 
 import { HostName } from '../../protocol/scalars.ts'
+import { Scope, ScopeName } from '../../protocol/scopes.ts'
 import { UsageError } from './io.ts'
 
 const DURATIONS: Readonly<Record<string, number>> = {
@@ -127,6 +128,27 @@ export const oneLine = (text: string, max = 120): string => {
     (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`,
   )
   return shown.length > max ? `${shown.slice(0, max - 1)}…` : shown
+}
+
+/** Gathers scopes: one of the list, perhaps `@` a pattern of host names. */
+export const parseScope = (text: string, before: readonly Scope[] = []): Scope[] => {
+  if (Scope.is(text)) return [...before, text]
+  throw new UsageError(
+    `expected one of ${ScopeName.words.join(', ')}, each alone or with @ and a pattern of host names as in tasks:run@lab-*, got '${oneLine(text)}'`,
+  )
+}
+
+/** Gathers labels of a certificate, `K=V`. */
+export const parseIssuedLabel = (
+  text: string,
+  before: Readonly<Record<string, string>> = {},
+): Record<string, string> => {
+  const [, name, value] = /^([A-Za-z0-9_.-]{1,63})=(.{0,255})$/.exec(text) ?? []
+  if (name === undefined || value === undefined)
+    throw new UsageError(
+      `expected NAME=VALUE with a name of letters, digits and _.-, as in zone=lab, got '${oneLine(text)}'`,
+    )
+  return { ...before, [name]: value }
 }
 
 /** A name in the mesh. */

@@ -17,7 +17,7 @@ import {
 import { replaceFile } from './files.ts'
 import { claimName, type Member } from './names.ts'
 import { type MeshState, placesOf, type StateFailure } from './state.ts'
-import { nodeIdOf, type Party } from './subject.ts'
+import { type Grant, nodeIdOf, type Party } from './subject.ts'
 import type { Authority } from './x509.ts'
 
 type Result<A> = Either<StateFailure, A>
@@ -42,7 +42,7 @@ export const readAuthority = async (state: MeshState): Promise<Result<Authority>
   return E.right(authorityOf(keyPem.right, trustPem, certificate.publicKey))
 }
 
-export interface NewMember {
+export interface NewMember extends Grant {
   readonly role: NodeType
   readonly hostName: HostName
   /** The directory that will hold its key and certificate. */
@@ -52,13 +52,13 @@ export interface NewMember {
 /** A member of this machine: its name taken, its key and certificate in place. */
 export const makeMember = async (
   state: MeshState,
-  { role, hostName, place }: NewMember,
+  { role, hostName, place, ...grant }: NewMember,
 ): Promise<Result<Credentials>> => {
   const authority = await readAuthority(state)
   if (E.isLeft(authority)) return authority
   const { certify, makeKeys, toPem } = await import('./x509.ts')
   const { privateKey, publicKey } = makeKeys()
-  const party: Party = { role, hostName, nodeId: nodeIdOf(publicKey) }
+  const party: Party = { role, hostName, nodeId: nodeIdOf(publicKey), ...grant }
   const { directory } = state
   const holder = relative(directory, place)
   const other = claimName({ directory, party, holder })
@@ -100,11 +100,14 @@ export const renewed = async (
   return E.isRight(read) && read.right !== undefined ? read.right : credentials
 }
 
-/** A state directory at `path` for a member of another machine, with its command line's. */
+/**
+ * A state directory at `path` for a member of another machine, with its command line's,
+ * which has the scopes.
+ */
 export const makeBundle = async (
   state: MeshState,
   path: string,
-  { role, hostName }: Omit<NewMember, 'place'>,
+  { role, hostName, scopes, labels }: Omit<NewMember, 'place'>,
 ): Promise<Result<Party>> => {
   const authority = await readAuthority(state)
   if (E.isLeft(authority)) return authority
@@ -118,7 +121,10 @@ export const makeBundle = async (
     Object.assign(files, credentialFiles(toPem(keys.privateKey), certificate, within))
   }
   const [keys, clientKeys] = [makeKeys(), makeKeys()]
-  const party: Party = { role, hostName, nodeId: nodeIdOf(keys.publicKey) }
+  const node = { role, hostName, nodeId: nodeIdOf(keys.publicKey) }
+  const rights = scopes === undefined ? {} : { scopes }
+  const party: Party =
+    role === 'client' ? { ...node, ...rights } : { ...node, ...(labels && { labels }) }
   const other = claimName({ directory, party })
   if (other !== undefined) return E.left(taken(path, other))
   if (role === 'client') await add(party, keys, 'mesh/client')
@@ -126,7 +132,8 @@ export const makeBundle = async (
     const slot = `nodes/${role}@${hostName.toLowerCase()}/identity`
     await add(party, keys, slot)
     const nodeId = nodeIdOf(clientKeys.publicKey)
-    const client: Party = { role: 'client', hostName: `${hostName}-client`, nodeId }
+    const name = `${hostName}-client`
+    const client: Party = { role: 'client', hostName: name, nodeId, ...rights }
     const beside = claimName({ directory, party: client, beside: hostName })
     if (beside !== undefined) return E.left(taken(path, beside))
     await add(client, clientKeys, 'mesh/client')

@@ -27,7 +27,7 @@ import {
 } from './join-messages.ts'
 import { claimName, dropName } from './names.ts'
 import type { MeshState, StateFailure } from './state.ts'
-import { nodeIdOf, type Party } from './subject.ts'
+import { type Grant, nodeIdOf, type Party } from './subject.ts'
 import { type Invitation, pskOf } from './token.ts'
 import { type Authority, certify } from './x509.ts'
 
@@ -40,6 +40,8 @@ export interface DeskOptions {
   readonly state: MeshState
   readonly address: string
   readonly invitation: Invitation
+  /** The command line's scopes, the worker's labels. */
+  readonly grant: Grant
   /** Whoever joins has this name. */
   readonly hostName: HostName | undefined
   readonly uses: number
@@ -180,15 +182,17 @@ class Desk implements JoinDesk {
 
   /** The name that it asked for, or the invitation's, or one made from it. */
   #takeName({ name, is_fixed }: JoinRequest, key: KeyObject): Party | undefined {
-    const { invitation, hostName, state } = this.#options
+    const { invitation, hostName, state, grant } = this.#options
+    const { role } = invitation
     if (is_fixed && hostName !== undefined && name !== hostName) return undefined
     const wanted = hostName ?? name
     const isFixed = is_fixed || hostName !== undefined
     for (let count = 1; count <= (isFixed ? 1 : MAX_SUFFIX); count++) {
       const party = {
-        role: invitation.role,
+        role,
         nodeId: nodeIdOf(key),
         hostName: count === 1 ? wanted : `${wanted}-${count}`,
+        ...(role === 'client' ? scopesOf(grant) : labelsOf(grant)),
       }
       if (claimName({ directory: state.directory, party }) === undefined) return party
     }
@@ -218,12 +222,13 @@ class Desk implements JoinDesk {
 
   /** For the command line beside a node: named after it. The node has its name in vain without. */
   #takeClientName(node: Party, key: KeyObject): Party {
-    const { directory } = this.#options.state
+    const { state, grant } = this.#options
+    const { directory } = state
     const nodeId = nodeIdOf(key)
     try {
       for (let count = 1; count <= MAX_SUFFIX; count++) {
         const hostName = `${node.hostName}-client${count === 1 ? '' : `-${count}`}`
-        const party: Party = { role: 'client', nodeId, hostName }
+        const party: Party = { role: 'client', nodeId, hostName, ...scopesOf(grant) }
         const other = claimName({ directory, party, beside: node.hostName })
         if (other === undefined) return party
       }
@@ -248,6 +253,9 @@ class Desk implements JoinDesk {
     socket.resume()
   }
 }
+
+const scopesOf = ({ scopes }: Grant): Grant => (scopes === undefined ? {} : { scopes })
+const labelsOf = ({ labels }: Grant): Grant => (labels === undefined ? {} : { labels })
 
 interface NewMember {
   readonly party: Party

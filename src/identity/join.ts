@@ -7,6 +7,7 @@ import { connect, type TLSSocket } from 'node:tls'
 import type { Either } from 'fp-ts/lib/Either.js'
 import * as E from 'fp-ts/lib/Either.js'
 import type { HostName, NodeType } from '../../protocol/scalars.ts'
+import type { Scope } from '../../protocol/scopes.ts'
 import {
   JOIN_ALPN,
   JOIN_CIPHERS,
@@ -18,7 +19,7 @@ import {
   proveKey,
   readLine,
 } from './join-messages.ts'
-import { meshIdOf, namesOf, nodeIdOf, parseCertificate } from './subject.ts'
+import { meshIdOf, parseCertificate, readNames, readSubject } from './subject.ts'
 import { type Invitation, pskOf } from './token.ts'
 
 /** Clocks further apart: certificates would not work. */
@@ -41,6 +42,8 @@ export interface Membership {
   readonly authorityPem: string
   readonly clientKeyPem: string
   readonly clientCertificatePem: string
+  /** What the command line may do. */
+  readonly scopes: readonly Scope[]
   /** None if the invitation was for a client. */
   readonly node: { readonly keyPem: string; readonly certificatePem: string } | undefined
   readonly peers: readonly string[]
@@ -171,11 +174,15 @@ const check = (
     authorityPem: joined.ca,
     clientKeyPem: pemOf(client),
     clientCertificatePem: joined.client_cert,
+    scopes: scopesIn(joined.client_cert),
     node: node && { keyPem: pemOf(node), certificatePem: joined.node_cert ?? '' },
     peers: joined.peers,
     warning: Math.abs(skewMs) > WARN_SKEW_MS ? skewWords(skewMs) : undefined,
   })
 }
+
+const scopesIn = (pem: string): readonly Scope[] =>
+  readNames(parseCertificate(pem)?.subjectAltName)?.party.scopes ?? []
 
 const skewWords = (skewMs: number): string =>
   `this machine's clock is ${Math.round(Math.abs(skewMs) / 1000)} s ${skewMs > 0 ? 'behind' : 'ahead of'} the inviting one's`
@@ -190,7 +197,7 @@ interface Expected {
   readonly meshId: string
 }
 
-/** Issued by the authority, for this key, with these names and no others. */
+/** Issued by the authority, for this key and this member; what it may do is the issuer's to say. */
 const isExactly = (
   pem: string | undefined,
   authority: X509Certificate,
@@ -198,10 +205,7 @@ const isExactly = (
 ): boolean => {
   const certificate = parseCertificate(pem ?? '')
   if (certificate === undefined || !certificate.verify(authority.publicKey)) return false
-  const nodeId = nodeIdOf(keys.publicKey)
-  const [uri, dns] = namesOf(meshId, { role, nodeId, hostName })
-  return (
-    certificate.checkPrivateKey(keys.privateKey) &&
-    certificate.subjectAltName === `URI:${uri?.value}, DNS:${dns?.value}`
-  )
+  if (!certificate.checkPrivateKey(keys.privateKey)) return false
+  const party = readSubject(certificate, meshId)
+  return typeof party !== 'string' && party.role === role && party.hostName === hostName
 }

@@ -8,12 +8,18 @@ import { dirname, join } from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import * as t from 'io-ts'
 import { HostName, NodeId, NodeType } from '../../protocol/scalars.ts'
+import { Scope } from '../../protocol/scopes.ts'
 import { codeOf, makePrivateDirectory, readJson, writeNew } from './files.ts'
 import type { Party } from './subject.ts'
 
 const MemberFile = t.intersection([
   t.type({ node_id: NodeId, role: NodeType, host_name: HostName, issued_ms: t.number }),
-  t.partial({ holder: t.string, beside: HostName }),
+  t.partial({
+    holder: t.string,
+    beside: HostName,
+    scopes: t.array(Scope),
+    labels: t.record(t.string, t.string),
+  }),
 ])
 
 /** A member, as its name's file says it. */
@@ -87,6 +93,8 @@ const write = (path: string, { party, holder, beside }: Claim): void => {
     issued_ms: Date.now(),
     ...(holder !== undefined && { holder }),
     ...(beside !== undefined && { beside }),
+    ...(party.scopes && { scopes: party.scopes }),
+    ...(party.labels && { labels: party.labels }),
   }
   // Linked when it is whole: a name is taken with what it says, or not at all.
   const draft = join(dirname(path), `.${randomBytes(6).toString('hex')}`)
@@ -102,8 +110,9 @@ const readMember = (path: string): Member | undefined => {
   const file = MemberFile.decode(readJson(path))
   if (E.isLeft(file)) return undefined
   const { node_id: nodeId, role, host_name: hostName } = file.right
-  const { issued_ms: issuedMs, holder, beside } = file.right
-  return { nodeId, role, hostName, issuedMs, holder, beside }
+  const { issued_ms: issuedMs, holder, beside, scopes, labels } = file.right
+  const grant = { ...(scopes && { scopes }), ...(labels && { labels }) }
+  return { nodeId, role, hostName, issuedMs, holder, beside, ...grant }
 }
 
 /** `$B0_HOST_ID`, else the machine's name, made into a host name. */

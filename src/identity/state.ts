@@ -22,6 +22,7 @@ import type { Either } from 'fp-ts/lib/Either.js'
 import * as E from 'fp-ts/lib/Either.js'
 import * as t from 'io-ts'
 import { BootId, HostName, NodeId, NodeType, Pid } from '../../protocol/scalars.ts'
+import { ALL_SCOPES } from '../../protocol/scopes.ts'
 import {
   type Credentials,
   type CredentialsFault,
@@ -151,6 +152,8 @@ const createMesh = async (directory: string, baseName: HostName): Promise<void> 
     nodeId: nodeIdOf(publicKey),
     // A name is at most 200 letters long.
     hostName: `${baseName.length > 190 ? 'node' : baseName}-client`,
+    // Whoever makes a mesh may do everything in it.
+    scopes: ALL_SCOPES,
   } as const
   const certificate = await certify(authority, client, publicKey)
   // Another start may be first: its mesh is ours then.

@@ -1,18 +1,27 @@
 // Subject: what a certificate says of its holder, and nothing else is believed.
 //
-//   URI:mesh://<mesh id>/<role>/<node id>, DNS:<host name>.mesh.internal
+//   URI:mesh://<mesh id>/<role>/<node id>[?<rights>], DNS:<host name>.mesh.internal
 //
 // Both ids are hashes of public keys: a mesh's of its authority's, a node's of its own. So
 // whoever holds a certificate of this mesh for a node id also holds that node's key.
+//
+// Rights are what the issuer gives besides: a client's scopes, a worker's labels, as a
+// form's fields (`scope=read&scope=tasks%3Arun%40lab-*`, `label=zone%3Deu`). That encoding
+// leaves no letter that Node.js would quote.
 
 import { createHash, type KeyObject, X509Certificate } from 'node:crypto'
 import { HostName, type NodeId, NodeType } from '../../protocol/scalars.ts'
+import { Scope } from '../../protocol/scopes.ts'
 
 /** Who a certificate is for. */
 export interface Party {
   readonly role: NodeType
   readonly nodeId: NodeId
   readonly hostName: HostName
+  /** A client's: what it may do. None: nothing. */
+  readonly scopes?: readonly Scope[]
+  /** A worker's: what its issuer says of it, which tasks ask for as `issuer/…`. */
+  readonly labels?: Readonly<Record<string, string>>
 }
 
 /** The hash of a public key as ids use it: the first `digits` hex digits of its SHA-256. */
@@ -30,10 +39,47 @@ export const nodeIdOf = (nodeKey: KeyObject): NodeId => keyHash(nodeKey, 32)
 const DOMAIN = '.mesh.internal'
 
 /** The two names that a node's certificate carries. */
-export const namesOf = (meshId: string, { role, nodeId, hostName }: Party) => [
-  { type: 'url', value: `mesh://${meshId}/${role}/${nodeId}` } as const,
-  { type: 'dns', value: `${hostName}${DOMAIN}` } as const,
-]
+export const namesOf = (meshId: string, party: Party) => {
+  const { role, nodeId, hostName } = party
+  const rights = writeRights(party)
+  const query = rights === '' ? '' : `?${rights}`
+  return [
+    { type: 'url', value: `mesh://${meshId}/${role}/${nodeId}${query}` } as const,
+    { type: 'dns', value: `${hostName}${DOMAIN}` } as const,
+  ]
+}
+
+/** What an issuer may give with a certificate. */
+export type Grant = Pick<Party, 'scopes' | 'labels'>
+
+/** Letters that a grant may take as it is written; what is longer would not be read. */
+const MAX_GRANT = 4096
+
+/** Does it fit a certificate? */
+export const isGrantable = (grant: Grant): boolean =>
+  writeRights(grant).length <= MAX_GRANT
+
+const writeRights = ({ scopes = [], labels = {} }: Grant): string => {
+  const fields = new URLSearchParams()
+  for (const scope of scopes) fields.append('scope', scope)
+  for (const [name, value] of Object.entries(labels))
+    fields.append('label', `${name}=${value}`)
+  return fields.toString()
+}
+
+/** What a newer issuer gives that is not known here is passed over: it gives nothing. */
+const readRights = (text: string | undefined): Grant => {
+  const fields = new URLSearchParams(text)
+  const scopes = fields.getAll('scope').filter((scope) => Scope.is(scope))
+  const labels = fields.getAll('label').flatMap((label) => {
+    const at = label.indexOf('=')
+    return at > 0 ? [[label.slice(0, at), label.slice(at + 1)] as const] : []
+  })
+  return {
+    ...(scopes.length > 0 && { scopes }),
+    ...(labels.length > 0 && { labels: Object.fromEntries(labels) }),
+  }
+}
 
 /** Longest name that a certificate is made for: above it, standards and tools differ. */
 export const MAX_NAME = 200
@@ -41,16 +87,16 @@ export const MAX_NAME = 200
 // One pattern for the whole text, anchored: Node.js quotes hostile values, and a search for
 // a part could match inside such a quote.
 const NAMES =
-  /^URI:mesh:\/\/([0-9a-f]{20})\/([a-z]{1,16})\/([0-9a-f]{32}), DNS:([A-Za-z0-9_.-]{1,200})\.mesh\.internal$/
+  /^URI:mesh:\/\/([0-9a-f]{20})\/([a-z]{1,16})\/([0-9a-f]{32})(?:\?([A-Za-z0-9*._%&=+-]{1,4096}))?, DNS:([A-Za-z0-9_.-]{1,200})\.mesh\.internal$/
 
 /** Who a certificate is for, by its names alone; undefined if they are not as we make them. */
 export const readNames = (
   names: string | undefined,
 ): { readonly meshId: string; readonly party: Party } | undefined => {
-  const [, meshId, role, nodeId, hostName] = NAMES.exec(names ?? '') ?? []
+  const [, meshId, role, nodeId, rights, hostName] = NAMES.exec(names ?? '') ?? []
   if (meshId === undefined || nodeId === undefined) return undefined
   if (!NodeType.is(role) || !HostName.is(hostName)) return undefined
-  return { meshId, party: { role, nodeId, hostName } }
+  return { meshId, party: { role, nodeId, hostName, ...readRights(rights) } }
 }
 
 /** Why the names of a certificate are not believed. */

@@ -77,11 +77,8 @@ const introduce = (
           signal?.removeEventListener('abort', abort)
           if (peer !== undefined) resolve(E.right(connectionOf(link, peer, listeners)))
         },
-        request: (_link, _kind, _body, respond) =>
-          respond('Error', {
-            code: 'wrong-role',
-            message: `not for a ${self.node_type}`,
-          }),
+        request: (_link, kind, _body, respond) =>
+          respond('Error', { code: 'wrong-role', message: `${kind} is not served here` }),
         ended,
       },
     })

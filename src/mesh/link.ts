@@ -6,8 +6,10 @@
 // again dialler.ts's. An end is reported once, in a later turn than the call that caused
 // it, so a role is never called back from within its own call.
 
+import { type Denials, denialsFor, isDenied } from '../../protocol/access.ts'
 import { Conversation } from '../../protocol/conversation.ts'
 import type { Introduction, Kind, RequestOf, Respond } from '../../protocol/index.ts'
+import { rightsOf } from '../../protocol/scopes.ts'
 import type { Party } from '../identity/subject.ts'
 import type { Clock, Log, Peer, Settle } from '../ports.ts'
 import {
@@ -27,7 +29,7 @@ const MAX_REASON = 120
 export interface LinkEvents {
   /** Both sides know each other. Called once, before any request of the peer is passed on. */
   introduced(link: Link): void
-  /** A request of the introduced peer. */
+  /** A request of the introduced peer that it may make. */
   request<K extends Kind>(
     link: Link,
     kind: K,
@@ -55,6 +57,8 @@ export class Link {
   /** Did this node dial? */
   readonly isOurs: boolean
   #peer: Peer | undefined
+  /** What this peer may not ask; nothing is asked before it is known. */
+  #denials: Denials = new Map()
   #ending: Ending | undefined
   #lastError: string | undefined
 
@@ -73,7 +77,10 @@ export class Link {
       receivedBytes: () => raw.bytesRead,
       probe: (arrived) => this.#pings.send(arrived),
       clock,
-      handle: (kind, body, respond) => options.events.request(this, kind, body, respond),
+      handle: (kind, body, respond) => {
+        if (isDenied(this.#denials, kind, respond)) return
+        options.events.request(this, kind, body, respond)
+      },
       limits: { maxInFlight: self.max_in_flight, maxFrame: self.max_frame },
       introduction: {
         own: () => self,
@@ -206,7 +213,9 @@ export class Link {
 
   #introduced(introduction: Introduction): void {
     if (this.#ending !== undefined) return
-    this.#peer = peerOf(introduction, this.#options.socket)
+    const { self, socket } = this.#options
+    this.#peer = peerOf(introduction, socket)
+    this.#denials = denialsFor(this.#peer, self.node_type)
     this.#options.events.introduced(this)
   }
 
@@ -233,6 +242,8 @@ const isIdOf = ({ role, nodeId }: Party, claimed: string): boolean =>
   claimed === nodeId || (role === 'client' && claimed.startsWith(`${nodeId}/`))
 
 const peerOf = (introduction: Introduction, socket: ProvenSocket): Peer => ({
+  ...(socket.party.scopes && { rights: rightsOf(socket.party.scopes) }),
+  ...(socket.party.labels && { issued: socket.party.labels }),
   nodeId: introduction.node_id,
   bootId: introduction.boot_id,
   hostName: introduction.host_name,

@@ -347,11 +347,7 @@ export class NodeMesh implements Mesh {
     const { peer } = link
     const handler: Handlers<Peer>[K] | undefined = this.#role?.handlers[kind]
     if (peer !== undefined && handler !== undefined) handler(body, respond, peer)
-    else
-      respond('Error', {
-        code: 'wrong-role',
-        message: `not for a ${this.#self.node_type}`,
-      })
+    else respond('Error', { code: 'wrong-role', message: `${kind} is not served here` })
   }
 
   #ended(link: Link, ending: Ending): void {

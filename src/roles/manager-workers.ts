@@ -86,10 +86,6 @@ export class ManagerWorkers {
     respond: Respond<'ManagerRequest'>,
     from: Peer,
   ): void {
-    if (from.role !== 'worker') {
-      respond('ManagerAnswer', { accepted: false, reason: 'not a worker' })
-      return
-    }
     const nodeId = body.guest === undefined ? from.nodeId : `${from.nodeId}/${body.guest}`
     if (body.settle === true) {
       this.#settle(nodeId, body, respond)

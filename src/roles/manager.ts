@@ -174,16 +174,12 @@ export const createManager = (
     })
   }
 
-  /** A client's request, refused if it comes from a node that is none. */
+  /** A client's request, while there is a ledger to serve it from. */
   const forClients =
     <K extends Kind, B>(serve: (body: B, respond: Respond<K>, from: Peer) => void) =>
     (body: B, respond: Respond<K>, from: Peer): void => {
       // `Error` is an answer of every kind; the compiler cannot see that for an open K.
       const refuse = respond as unknown as Respond<'NodesList'>
-      if (from.role === 'worker' || from.role === 'manager') {
-        refuse('Error', { code: 'wrong-role' })
-        return
-      }
       if (commits.isStopped) {
         refuse('Error', { code: 'shutting-down' })
         return
@@ -229,11 +225,6 @@ export const createManager = (
         (effect) => acked(effect, () => respond('Ack', {})),
       )
     },
-    // What a manager asks its workers: here it is asked of the wrong one.
-    TasksExecute: (_, respond) => respond('NotMine', {}),
-    TasksPing: (_, respond) => respond('NotMine', {}),
-    TasksAbord: (_, respond) => respond('NotMine', {}),
-    TaskOutputRead: (_, respond) => respond('NotMine', {}),
     BlobRead: (_, respond) => respond('NotFound', {}),
     BlobRelease: (_, respond) => respond('Ack', {}),
     TasksSubmit: forClients((body, respond) => clients.submit(body, respond)),
@@ -243,12 +234,7 @@ export const createManager = (
     TasksCancel: forClients((body, respond, from) => clients.cancel(body, respond, from)),
     TasksRetry: forClients((body, respond) => clients.retry(body, respond)),
     TasksExplain: forClients((body, respond) => clients.explain(body, respond)),
-    TaskInput: (body, respond, from) => {
-      // From a manager it is meant for its worker, which this is not.
-      if (from.role === 'manager') return respond('NotMine', {})
-      if (from.role === 'worker') return respond('Error', { code: 'wrong-role' })
-      logs.input(body, respond, from)
-    },
+    TaskInput: forClients((body, respond, from) => logs.input(body, respond, from)),
     TaskLogRead: forClients((body, respond, from) => logs.read(body, respond, from)),
     NodesList: forClients((_, respond) => clients.nodes(respond)),
   }

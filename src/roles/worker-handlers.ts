@@ -21,11 +21,6 @@ export interface HandlersPorts {
 export const workerHandlers = (ports: HandlersPorts): Handlers<Peer> => {
   const { tasks, link, orders, streams } = ports
   return {
-    // A worker manages nobody.
-    ManagerRequest: (_body, respond) => respond('ManagerAnswer', { accepted: false }),
-    TaskStarted: (_body, respond) => respond('NotMine', {}),
-    TaskError: (_body, respond) => respond('NotMine', {}),
-    TaskCompleted: (_body, respond) => respond('NotMine', {}),
     ManagerBye: (body, respond, from) => {
       respond('Ack', {})
       link.bye(from, body.rel)

@@ -3,7 +3,16 @@
 //
 //   introducing --both know each other--> open --any reason--> ended
 
-import type { Introduction, Kind, RequestOf } from '../../protocol/index.ts'
+import {
+  ALL_SCOPES,
+  type Denials,
+  denialsFor,
+  type Introduction,
+  type Kind,
+  type NodeType,
+  type RequestOf,
+  rightsOf,
+} from '../../protocol/index.ts'
 import type { Peer, Settle } from '../ports.ts'
 import type { Life } from './life.ts'
 import type { Path } from './paths.ts'
@@ -40,6 +49,7 @@ export interface Talk {
 export interface EndOwner {
   readonly life: Life
   readonly name: string
+  readonly role: NodeType
   introduced(end: End): void
   /** It has ended; told in a later step of the same turn. */
   ended(end: End, how: { readonly clean: boolean }): void
@@ -53,6 +63,8 @@ export interface EndOptions {
   readonly chunkMs: number
 }
 
+const CLIENT_RIGHTS = rightsOf(ALL_SCOPES)
+
 export class End {
   readonly owner: EndOwner
   readonly life: Life
@@ -62,6 +74,8 @@ export class End {
   readonly openedAtMs: number
   state: 'introducing' | 'open' | 'ended' = 'introducing'
   peer: Peer | undefined
+  /** What the far end may not ask. */
+  denials: Denials = new Map()
   /** Nothing passes in either direction, and nobody hears of it. */
   isSevered = false
   readonly #out: Path
@@ -116,7 +130,10 @@ export class End {
       // Where it listens is its name.
       address:
         introduction.listen_port === undefined ? undefined : introduction.host_name,
+      // Every client is the user who made the mesh.
+      rights: CLIENT_RIGHTS,
     }
+    this.denials = denialsFor(this.peer, this.owner.role)
     this.owner.introduced(this)
   }
 

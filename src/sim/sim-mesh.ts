@@ -2,13 +2,15 @@
 // again what was lost, as src/mesh does it over sockets. A role cannot tell the two apart.
 
 import * as E from 'fp-ts/lib/Either.js'
-import type {
-  Handlers,
-  Introduction,
-  Kind,
-  NodeId,
-  RequestOf,
-  Respond,
+import {
+  type Handlers,
+  type Introduction,
+  isDenied,
+  type Kind,
+  type NodeId,
+  type NodeType,
+  type RequestOf,
+  type Respond,
 } from '../../protocol/index.ts'
 import { judgePair, PROBE_MS } from '../mesh/pairs.ts'
 import type { Mesh, Peer, Settle } from '../ports.ts'
@@ -83,6 +85,10 @@ export class SimMesh implements Mesh, EndOwner {
     this.name = life.node
     this.#own = own
     this.#random = random
+  }
+
+  get role(): NodeType {
+    return this.#own.node_type
   }
 
   /** Serves with `role`, and keeps a connection to each of `targets`. In a turn of its life. */
@@ -321,6 +327,7 @@ export class SimMesh implements Mesh, EndOwner {
       book === undefined || ask === 0
         ? respond
         : book.answering(this.life, ask, kind, body, respond)
+    if (isDenied(end.denials, kind, answer)) return
     const handler: Handlers<Peer>[Kind] | undefined = this.#role?.handlers[kind]
     if (peer === undefined || handler === undefined) {
       answer('Error', { code: 'wrong-role' })

@@ -53,6 +53,38 @@ t.test('an invited machine runs tasks, until it is taken out', async (t) => {
   t.match(await here.call('revoke', 'pi'), { code: 3, stderr: /no member is called pi/ })
 })
 
+t.test('a command line may do what its scopes say', async (t) => {
+  const here = new Manyhands(t)
+  const { m: manager } = (await here.mesh()).nodes
+  const [, url = ''] = (await manager?.said(/listening +(wss:\S+)/)) ?? []
+  const issue = (name: string, ...flags: string[]) => {
+    const to = join(t.testdirName, name)
+    return here.call('issue', '--role', 'client', '--name', name, '--out', to, ...flags)
+  }
+  t.match(await issue('viewer', '--scope', 'read'), { code: 0 })
+  t.match(await issue('feeder', '--scope', 'tasks:run'), { code: 0 })
+  const viewer = new Manyhands(t, join(t.testdirName, 'viewer'))
+  t.match(await viewer.call('nodes', '--at', url), { code: 0, stdout: /m +manager/ })
+  t.match(await viewer.call('submit', '--at', url, '--', 'true'), {
+    code: 1,
+    stderr:
+      /TasksSubmit \(forbidden\): this takes the scope tasks:run.* gives read;.*--scope tasks:run/,
+  })
+  const feeder = new Manyhands(t, join(t.testdirName, 'feeder'))
+  t.match(await feeder.call('submit', '--at', url, '--', 'true'), { code: 0 })
+  t.match(await feeder.call('nodes', '--at', url), {
+    code: 1,
+    stderr: /NodesList \(forbidden\): this takes the scope read/,
+  })
+  const wrong: [flags: string[], stderr: RegExp][] = [
+    [['--scope', 'root'], /expected one of read, tasks:run, processes, modules, admin/],
+    [['--label', 'zone=lab'], /tasks ask workers for labels, a client has none/],
+  ]
+  for (const [flags, stderr] of wrong)
+    t.match(await issue('other', ...flags), { code: 2, stderr })
+  t.match(await here.call('members'), { stdout: /viewer .* read\n/ })
+})
+
 t.test('what is wrong with an invitation is told in one line', async (t) => {
   const hands = new Manyhands(t)
   const cases: [verb: string, args: string[], code: number, stderr: RegExp][] = [

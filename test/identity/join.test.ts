@@ -13,6 +13,7 @@ import { join } from 'node:path'
 import { connect as connectTls } from 'node:tls'
 import * as E from 'fp-ts/lib/Either.js'
 import t, { type Test } from 'tap'
+import { ALL_SCOPES, DEFAULT_SCOPES } from '../../protocol/scopes.ts'
 import { makeBundle } from '../../src/identity/issue.ts'
 import { type JoinOptions, joinMesh, type Membership } from '../../src/identity/join.ts'
 import { type DeskOptions, openDesk } from '../../src/identity/join-desk.ts'
@@ -48,6 +49,7 @@ const open = async (
     state,
     address: '127.0.0.1',
     invitation,
+    grant: { scopes: DEFAULT_SCOPES },
     hostName: undefined,
     uses: 1,
     expiresMs: Date.now() + 60_000,
@@ -103,6 +105,33 @@ t.test('an invitation for a client brings the command line alone', async (t) => 
   const standing = standingOf(directory, state.meshId, false)
   placeMembership(directory, membership, standing)
   t.match(await stateOf(directory), { client: { party: { hostName: 'laptop' } } })
+})
+
+t.test(
+  'an invitation gives scopes to the command line, labels to the worker',
+  async (t) => {
+    const grant = { scopes: ['read', 'tasks:run@lab-*'], labels: { zone: 'lab' } }
+    const { way, place, state } = await open(t, { grant })
+    const membership = must(await joinMesh(way))
+    t.same(membership.scopes, grant.scopes)
+    const directory = join(place, 'b')
+    placeMembership(directory, membership, standingOf(directory, state.meshId, false))
+    const there = await stateOf(directory)
+    t.same(there.client.party.scopes, grant.scopes)
+    t.equal(there.client.party.labels, undefined)
+    const request = { role: 'worker', name: undefined, baseName: 'vm' } as const
+    const slot = await takeSlot({ state: there, ...request })
+    if (E.isLeft(slot)) throw new Error(slot.left.reason)
+    t.same(slot.right.credentials.party.labels, grant.labels)
+    t.equal(slot.right.credentials.party.scopes, undefined)
+    const pi = listMembers(state.directory).filter(({ holder }) => holder === undefined)
+    t.match(pi, [{ labels: grant.labels }, { scopes: grant.scopes }])
+  },
+)
+
+t.test('who makes a mesh has every scope', async (t) => {
+  const state = await stateOf(join(t.testdir({}), 'a'))
+  t.same(state.client.party.scopes, ALL_SCOPES)
 })
 
 t.test('of several with one token one joins, and a name is given once', async (t) => {
@@ -173,6 +202,7 @@ t.test('whoever joins believes the mesh of its token alone', async (t) => {
     state: { ...other, meshId: state.meshId },
     address: '127.0.0.1',
     invitation,
+    grant: {},
     hostName: undefined,
     uses: 9,
     expiresMs: Date.now() + 60_000,

@@ -2,10 +2,10 @@
 // they are asked for.
 
 import { type KeyObject, X509Certificate } from 'node:crypto'
-import type { Introduction } from '../../protocol/index.ts'
+import { ALL_SCOPES, type Introduction } from '../../protocol/index.ts'
 import { systemClock } from '../../src/clock.ts'
 import type { Credentials } from '../../src/identity/credentials.ts'
-import { nodeIdOf, type Party } from '../../src/identity/subject.ts'
+import { type Grant, nodeIdOf, type Party } from '../../src/identity/subject.ts'
 import {
   type Authority,
   certify,
@@ -59,12 +59,19 @@ export interface Member {
 export const memberOf = async (
   given: Partial<Introduction> = {},
   by: Promise<Authority> = ownAuthority(),
+  grant: Grant = {},
 ): Promise<Member> => {
   const keys = known.get(given.node_id ?? '') ?? makeKeys()
   const nodeId = nodeIdOf(keys.publicKey)
   known.set(nodeId, keys)
   const self = introductionOf({ ...given, node_id: nodeId })
-  const party = { role: self.node_type, nodeId, hostName: self.host_name }
+  const party = {
+    role: self.node_type,
+    nodeId,
+    hostName: self.host_name,
+    ...(self.node_type === 'client' && { scopes: ALL_SCOPES }),
+    ...grant,
+  }
   const certificate = await certify(await by, party, keys.publicKey)
   const credentials = credentialsFrom(await by, party, keys, certificate)
   const transport = tlsTransport({ credentials, clock: systemClock })

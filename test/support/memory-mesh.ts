@@ -5,13 +5,17 @@
 // ends hear of it; a black-holed node is connected, but nothing reaches it or leaves it.
 
 import * as E from 'fp-ts/lib/Either.js'
-import type {
-  AnswerOf,
-  Handlers,
-  Introduction,
-  Kind,
-  NodeType,
-  RequestOf,
+import {
+  ALL_SCOPES,
+  type AnswerOf,
+  denialOf,
+  type Handlers,
+  type Introduction,
+  type Kind,
+  type NodeType,
+  type RequestOf,
+  rightsOf,
+  type Scope,
 } from '../../protocol/index.ts'
 import type { Clock, Mesh, Peer, Settle } from '../../src/ports.ts'
 
@@ -32,6 +36,10 @@ export interface NodeSpec {
   readonly bootId?: string
   readonly listenPort?: number
   readonly ledgerId?: string
+  /** A client's; default: all. */
+  readonly scopes?: readonly Scope[]
+  /** A worker's, by its certificate. */
+  readonly issued?: Readonly<Record<string, string>>
 }
 
 /** A request that was made, for tests to look at. */
@@ -187,7 +195,9 @@ export const createMemoryMesh = (clock: Clock): MemoryMesh => {
         const handler = target.part?.handlers[kind] as
           | ((body: unknown, respond: typeof answer, from: Peer | undefined) => void)
           | undefined
-        if (handler === undefined) answer('Error', { code: 'wrong-role' })
+        const denial = peer && denialOf(kind, peer, target.spec.role)
+        if (denial !== undefined) answer(denial.kind, denial.body)
+        else if (handler === undefined) answer('Error', { code: 'wrong-role' })
         else handler(body, answer, peer)
       })
     }
@@ -205,6 +215,8 @@ export const createMemoryMesh = (clock: Clock): MemoryMesh => {
         introduction,
         remoteAddress: '127.0.0.1',
         address: addressOf(node),
+        rights: rightsOf(node.spec.scopes ?? ALL_SCOPES),
+        ...(node.spec.issued && { issued: node.spec.issued }),
       }
     }
     const seenBy = new Map([
