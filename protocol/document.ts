@@ -169,7 +169,7 @@ const exchangeOf = (kind: Kind, row: Exchange, schemas: Schemas) => ({
   /** Where bytes travel that wait for room on a slow link: request, answer or nowhere. */
   data: row.data ?? null,
   /** The name that the peer must have listed before it is asked; none: part of version 1. */
-  feature: null,
+  feature: row.feature ?? null,
   request: schemas.of(row.request),
   answers: Object.fromEntries(
     Object.entries(row.answers).map(([name, codec]) => [name, schemas.of(codec)]),

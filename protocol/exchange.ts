@@ -22,6 +22,10 @@ export const WAYS = {
     ['worker', 'manager'],
   ],
   'client -> manager': [['client', 'manager']],
+  'client -> manager, worker': [
+    ['client', 'manager'],
+    ['client', 'worker'],
+  ],
   'client, manager -> manager, worker': [
     ['client', 'manager'],
     ['manager', 'worker'],
@@ -33,6 +37,12 @@ export type Direction = keyof typeof WAYS
 /** Directions in which clients ask: such a row says which scope that takes. */
 type OfClients = Extract<Direction, `client${string}`>
 
+/**
+ * What a node may list among its `features`. `membership`: it takes part in renewing
+ * certificates and in spreading revocations. `issuer`: it has the authority's key.
+ */
+export type Feature = 'membership' | 'issuer'
+
 interface Row<Q extends t.Mixed, A extends Record<string, t.Mixed>> {
   readonly about: string
   readonly request: Q
@@ -41,6 +51,8 @@ interface Row<Q extends t.Mixed, A extends Record<string, t.Mixed>> {
   readonly priority?: true
   /** May stay open for long by design (long polls): counted against a limit of its own. */
   readonly waits?: true
+  /** The name that a peer lists in its introduction to be asked this; none: everybody knows it. */
+  readonly feature?: Feature
   /** Where it carries bytes of input, output or a blob: these keep control waiting least. */
   readonly data?: 'request' | 'answer'
 }

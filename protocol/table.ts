@@ -59,11 +59,13 @@ const exchangeText = (kind: string, row: Exchange): string => {
   const places = place === 'ordinary' ? '' : ` Places: ${place}.`
   const data = row.data === undefined ? '' : ` Data: in the ${row.data}.`
   const scope = row.scope === undefined ? '' : ` Scope of clients: \`${row.scope}\`.`
+  const feature =
+    row.feature === undefined ? '' : ` To peers that list the feature \`${row.feature}\`.`
   const answers = Object.entries(row.answers).map(
     ([name, codec]) => `- answer \`${name}\` ${show(codec)}`,
   )
   return [
-    `### ${kind}\n\n${row.direction}. ${row.about}${scope}${places}${data}\n`,
+    `### ${kind}\n\n${row.direction}. ${row.about}${scope}${feature}${places}${data}\n`,
     `- request ${show(row.request)}`,
     ...answers,
   ].join('\n')

@@ -7,7 +7,11 @@ import { meshIdOf, namesOf, nodeIdOf } from '../dist/src/identity/subject.js'
 import { managerDefaults } from '../dist/src/machines/manager-config.js'
 import { BACKOFF_MS } from '../dist/src/machines/relationship-asking.js'
 import { TOMBSTONES } from '../dist/src/machines/tombstones.js'
-import { CLOSE_COPIED, CLOSE_FALSE_CLAIM } from '../dist/src/mesh/closing.js'
+import {
+  CLOSE_COPIED,
+  CLOSE_FALSE_CLAIM,
+  CLOSE_NO_MEMBER,
+} from '../dist/src/mesh/closing.js'
 import { PROBE_MS } from '../dist/src/mesh/pairs.js'
 import { ALPN } from '../dist/src/mesh/tls.js'
 import { HANDSHAKE_MS, REFUSED, SUBPROTOCOL } from '../dist/src/mesh/transport.js'
@@ -85,6 +89,8 @@ export const surroundings = () => ({
     [CLOSE_COPIED]: 'another living node has this node_id: a state directory was copied',
     [CLOSE_FALSE_CLAIM]:
       'another role, node_id or host_name than the certificate has, or another role than before in the same boot',
+    [CLOSE_NO_MEMBER]:
+      'the far end is no member any more: it was taken out of the mesh, or its certificate has ended',
   },
   upgrade: upgrade(),
   timing: {

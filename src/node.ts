@@ -14,13 +14,15 @@ import { type Revocations, watchRevoked } from './identity/revocations.ts'
 import { type Slot, takeSlot } from './identity/slots.ts'
 import { type MeshState, openState, stateDirectory } from './identity/state.ts'
 import { makeLog } from './log.ts'
-import { NodeMesh } from './mesh/mesh.ts'
-import { tlsTransport } from './mesh/tls.ts'
+import { featuresOf, Membership, takenOut } from './membership/membership.ts'
+import { earlyReason, endedReason } from './membership/renewal.ts'
+import { NodeMesh, type Role } from './mesh/mesh.ts'
+import { type TlsTransport, tlsTransport } from './mesh/tls.ts'
 import { hostInUrl, isLoopback, isWildcard, type Listening } from './mesh/transport.ts'
 import { NodeDiscovery } from './node-discovery.ts'
 import type { NodeRole, PreparedRole, PrepareRole } from './node-role.ts'
 import { KEEPS, type NodeOptions } from './options.ts'
-import type { Cancel, Clock, Log, Random } from './ports.ts'
+import type { Clock, Log, Random } from './ports.ts'
 
 /** What a node is given by whoever starts it. */
 export interface NodeSurroundings {
@@ -34,6 +36,8 @@ export interface NodeSurroundings {
   readonly prepare?: Readonly<Record<NodeOptions['role'], PrepareRole>>
   readonly clock?: Clock
   readonly random?: Random
+  /** How long certificates are good for that it makes for others; default 90 days. */
+  readonly certificateLifeMs?: number
   /** The user that runs this; default: the process's. */
   readonly uid?: number
 }
@@ -63,11 +67,6 @@ const loadRoles: Readonly<Record<NodeOptions['role'], PrepareRole>> = {
   manager: async (parts) => (await import('./node-manager.ts')).prepareManager(parts),
   worker: async (parts) => (await import('./node-worker.ts')).prepareWorker(parts),
 }
-
-const REINVITE =
-  'where the mesh was made: manyhands invite, then here: manyhands join TOKEN'
-/** How late a connection may outlive its certificate. */
-const EXPIRY_LOOK_MS = 600_000
 
 const ROOT_REFUSED =
   'as root a node listens on loopback alone: what other machines run here would run as root; start it as another user, or say --allow-root'
@@ -128,6 +127,7 @@ class Node implements RunningNode {
   readonly #clock: Clock
   readonly #random: Random
   readonly #log: Log
+  readonly #transport: TlsTransport
   readonly failed: Promise<string>
   #fail: (reason: string) => void = () => undefined
   #mesh: NodeMesh | undefined
@@ -135,7 +135,7 @@ class Node implements RunningNode {
   #listening: Listening | undefined
   #discovery: NodeDiscovery | undefined
   #revocations: Revocations | undefined
-  #cancelExpiry: Cancel = () => undefined
+  #membership: Membership | undefined
   #closed: Promise<void> | undefined
 
   constructor(
@@ -157,6 +157,11 @@ class Node implements RunningNode {
       clock,
       write,
       fields: { node: slot.hostName },
+    })
+    this.#transport = tlsTransport({
+      credentials: slot.credentials,
+      clock,
+      isRevoked: (nodeId) => this.#isRevoked(nodeId),
     })
     this.failed = new Promise((resolve) => {
       this.#fail = resolve
@@ -188,8 +193,8 @@ class Node implements RunningNode {
     const revocations = this.#watchRevoked()
     if (E.isLeft(revocations)) return revocations
     this.#revocations = revocations.right
-    if (this.#isRevoked(this.nodeId))
-      return E.left({ reason: `${this.hostName} was taken out of the mesh; ${REINVITE}` })
+    const notIn = this.#whyNotIn()
+    if (notIn !== undefined) return E.left({ reason: notIn })
     const self = this.#introduction()
     const { prepare = loadRoles } = this.#around
     const prepared = await prepare[this.#options.role]({
@@ -205,9 +210,12 @@ class Node implements RunningNode {
     const mesh = this.#makeMesh({ ...self, ...prepared.introduction })
     this.#mesh = mesh
     this.#role = await prepared.begin(mesh, () => this.url)
-    const listening = await mesh.open(this.#role)
+    const membership = this.#makeMembership(mesh, revocations.right)
+    this.#membership = membership
+    const listening = await mesh.open(withMembership(this.#role, membership))
     if (E.isLeft(listening)) return listening
     this.#listening = listening.right
+    membership.start()
     this.#announce(listening.right, self)
     this.#say(listening.right, prepared)
     this.#discover(mesh, listening.right, self)
@@ -216,14 +224,38 @@ class Node implements RunningNode {
 
   #watchRevoked(): Either<StartFailure, Revocations> {
     const { directory, trust } = this.#state
-    const cut = () => this.#mesh?.cut((nodeId) => this.#isRevoked(nodeId))
-    const lookAtDates = () => {
-      cut()
-      this.#cancelExpiry = this.#clock.after(EXPIRY_LOOK_MS, lookAtDates)
-    }
-    this.#cancelExpiry = this.#clock.after(EXPIRY_LOOK_MS, lookAtDates)
     const [clock, log] = [this.#clock, this.#log]
-    return watchRevoked({ directory, trust, clock, log, onChange: cut })
+    const onChange = () => this.#membership?.revocationsChanged()
+    return watchRevoked({ directory, trust, clock, log, onChange })
+  }
+
+  /** Why nobody would let it in; a sentence with the cure. */
+  #whyNotIn(): string | undefined {
+    const { credentials } = this.#slot
+    if (this.#isRevoked(this.nodeId)) return takenOut(credentials.party)
+    const nowMs = this.#clock.wall()
+    if (nowMs > credentials.notAfterMs) return endedReason(credentials, nowMs)
+    // A machine without a clock of its own gets the time later: it need not start again.
+    if (nowMs < credentials.notBeforeMs)
+      this.#around.print(`  warning    ${earlyReason(credentials, nowMs)}`)
+    return undefined
+  }
+
+  #makeMembership(mesh: NodeMesh, revocations: Revocations): Membership {
+    const { credentials, identity: place } = this.#slot
+    return new Membership({
+      mesh,
+      state: this.#state,
+      place,
+      credentials,
+      revocations,
+      lifeMs: this.#around.certificateLifeMs,
+      clock: this.#clock,
+      random: this.#random,
+      log: this.#log,
+      onRenewed: (renewed) => this.#transport.renew(renewed),
+      onEnded: (reason) => this.#fail(reason),
+    })
   }
 
   #isRevoked(nodeId: string): boolean {
@@ -255,7 +287,7 @@ class Node implements RunningNode {
    */
   async #close(): Promise<void> {
     this.#revocations?.close()
-    this.#cancelExpiry()
+    this.#membership?.close()
     try {
       await this.#discovery?.close()
     } finally {
@@ -284,7 +316,7 @@ class Node implements RunningNode {
       boot_id: this.#random.hex(8),
       host_name,
       minor: 0,
-      features: [],
+      features: featuresOf(this.#state),
       max_in_flight: DEFAULT_LIMITS.maxInFlight,
       max_frame: DEFAULT_LIMITS.maxFrame,
       pid: process.pid,
@@ -293,13 +325,9 @@ class Node implements RunningNode {
   }
 
   #makeMesh(self: Introduction): NodeMesh {
-    const { lastPort, credentials } = this.#slot
+    const { lastPort } = this.#slot
     return new NodeMesh({
-      transport: tlsTransport({
-        credentials,
-        clock: this.#clock,
-        isRevoked: (nodeId) => this.#isRevoked(nodeId),
-      }),
+      transport: this.#transport,
       self,
       address: this.#options.listen,
       port: this.#options.port,
@@ -364,6 +392,19 @@ class Node implements RunningNode {
     this.#discovery.start()
   }
 }
+
+/** The role with the exchanges of membership beside its own. */
+const withMembership = (role: NodeRole, membership: Membership): Role => ({
+  handlers: { ...role.handlers, ...membership.handlers },
+  peerConnected: (peer) => {
+    role.peerConnected(peer)
+    membership.peerConnected(peer)
+  },
+  peerLost: (peer, how) => {
+    membership.peerLost(peer)
+    role.peerLost(peer, how)
+  },
+})
 
 /** The addresses at which other machines reach it. */
 const addressesOf = (listen: string): readonly string[] => {

@@ -73,6 +73,14 @@ export interface Peer {
   readonly issued?: Readonly<Record<string, string>>
 }
 
+/** How a node's connection ended. */
+export interface Loss {
+  /** By FIN, RST or a close frame, so that dialling its port tells whether it lives. */
+  readonly clean: boolean
+  /** It was taken out of the mesh: what it was given is nobody's, and it will not be back. */
+  readonly isExpelled?: true
+}
+
 /** What a role may ask of the mesh. */
 export interface Mesh {
   readonly ask: Ask

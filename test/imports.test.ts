@@ -23,6 +23,7 @@ const table: Readonly<Record<string, readonly string[]>> = {
   ],
   'src/mesh': [protocol, ports, 'node:net', 'ws', '../identity/x.ts'],
   'src/identity': [protocol, ports, 'node:net', 'node:fs/promises', 'io-ts'],
+  'src/membership': [protocol, ports, '../identity/x.ts'],
   'src/discovery': [protocol, ports, 'node:net', 'bonjour-service'],
   'src/ledger': [protocol, ports, 'node:net'],
   'src/runner': [protocol, ports, 'node:net', 'node:fs/promises'],

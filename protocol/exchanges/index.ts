@@ -5,10 +5,11 @@ import type * as t from 'io-ts'
 import type { Exchange } from '../exchange.ts'
 import { fields, Milliseconds, OpenWord, Text } from '../scalars.ts'
 import { client } from './client.ts'
+import { membership } from './membership.ts'
 import { relationship } from './relationship.ts'
 import { tasks } from './tasks.ts'
 
-export const exchanges = { ...relationship, ...tasks, ...client }
+export const exchanges = { ...relationship, ...tasks, ...client, ...membership }
 
 /**
  * Why a request was not dealt with, whatever its kind. A code of a newer peer is read as

@@ -48,7 +48,7 @@ export const members = async (
       ...(member.role === 'client' && { scopes: member.scopes ?? [] }),
       ...(member.labels && { labels: member.labels }),
     })),
-    ...revoked.right.map(({ node_id, host_name, at_ms: since_ms }) => ({
+    ...revoked.right.revoked.map(({ node_id, host_name, at_ms: since_ms }) => ({
       ...{ host_name, node_id, since_ms, state: 'revoked' },
     })),
   ]

@@ -28,7 +28,7 @@ export const revoke = async (
       code = await fail(`${name} is this command line itself`)
       continue
     }
-    const out = revokeMember(state.right, name)
+    const out = await revokeMember(state.right, name)
     if (E.isLeft(out)) return await fail(out.left.reason)
     if (out.right.length === 0)
       code = await fail(

@@ -64,7 +64,11 @@ export const writeNew = (path: string, content: string | Uint8Array): void => {
 }
 
 /** Replaces a file in one step: a reader sees the old content or the new, never a part. */
-export const replaceFile = (path: string, content: string, unique: string): void => {
+export const replaceFile = (
+  path: string,
+  content: string | Uint8Array,
+  unique: string,
+): void => {
   const temporary = join(dirname(path), `.${unique}.tmp`)
   try {
     // On disk before it takes the name: else a power cut may leave the name with nothing in it.

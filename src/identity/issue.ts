@@ -8,13 +8,11 @@ import * as E from 'fp-ts/lib/Either.js'
 import type { HostName, NodeType } from '../../protocol/scalars.ts'
 import {
   type Credentials,
-  certificatePath,
   credentialFiles,
   placeDirectory,
   readCredentials,
   readPrivate,
 } from './credentials.ts'
-import { replaceFile } from './files.ts'
 import { claimName, type Member } from './names.ts'
 import { type MeshState, placesOf, type StateFailure } from './state.ts'
 import { type Grant, nodeIdOf, type Party } from './subject.ts'
@@ -76,29 +74,6 @@ export const taken = (path: string, { hostName, role }: Member): StateFailure =>
   path,
   reason: `the name ${hostName} belongs to another member (a ${role}); choose another --name, or take it away with: manyhands revoke ${hostName}`,
 })
-
-/** Two thirds of its life are over: time for a new certificate. */
-export const isDue = (
-  { notBeforeMs, notAfterMs }: Credentials,
-  nowMs = Date.now(),
-): boolean => nowMs > notBeforeMs + ((notAfterMs - notBeforeMs) * 2) / 3
-
-/** The same member with a new certificate, if it is due and the authority's key is here. */
-export const renewed = async (
-  state: MeshState,
-  place: string,
-  credentials: Credentials,
-): Promise<Credentials> => {
-  if (!isDue(credentials) || !isAuthorityHere(state)) return credentials
-  const authority = await readAuthority(state)
-  if (E.isLeft(authority)) return credentials
-  const { certify, publicKeyOf } = await import('./x509.ts')
-  const publicKey = publicKeyOf(credentials.keyPem)
-  const certificate = await certify(authority.right, credentials.party, publicKey)
-  replaceFile(certificatePath(place), certificate, `renew-${process.pid}`)
-  const read = readCredentials(place, state.trust)
-  return E.isRight(read) && read.right !== undefined ? read.right : credentials
-}
 
 /**
  * A state directory at `path` for a member of another machine, with its command line's,

@@ -76,7 +76,7 @@ const describeDates = ({ host, theirMs, nowMs, own }: RefusedCaller): string => 
   return `${host} refused the certificate by its dates, ${valid}; check the clock of both machines`
 }
 
-const dateOf = (ms: number): string =>
+export const dateOf = (ms: number): string =>
   `${new Date(ms).toISOString().slice(0, 16).replace('T', ' ')} UTC`
 
 const UNITS = [

@@ -1,61 +1,76 @@
-// Revocations: who was a member and is none any more. A list that the authority signs, in
-// the state directory where it was made; nodes there look at it every second, so a member
-// is out within one, live connections too.
+// Revocations: who was a member and is none any more, in the state directory. Where the
+// authority's key is the list is made; everywhere else it came over the mesh. Nodes look at
+// the file every second, so what one process of a machine learned, all of them know.
+//
+// A list is replaced by a newer one alone, and by none that the authority did not sign.
 
-import { createPrivateKey, sign, verify } from 'node:crypto'
-import { existsSync, renameSync, statSync } from 'node:fs'
+import { createPrivateKey } from 'node:crypto'
+import { existsSync, readFileSync, renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Either } from 'fp-ts/lib/Either.js'
 import * as E from 'fp-ts/lib/Either.js'
-import * as t from 'io-ts'
-import { HostName, NodeId } from '../../protocol/scalars.ts'
+import { MAX_REVOCATIONS } from '../../protocol/exchanges/membership.ts'
+import type { HostName } from '../../protocol/scalars.ts'
 import type { Cancel, Clock, Log } from '../ports.ts'
-import { damaged, readPrivate, type Trust } from './credentials.ts'
-import { readJson, replaceFile } from './files.ts'
+import { readPrivate, type Trust } from './credentials.ts'
+import { codeOf, replaceFile } from './files.ts'
+import { takeLock } from './lock.ts'
 import { dropName, listMembers, type Member } from './names.ts'
+import {
+  noRevocations,
+  type RevocationList,
+  readList,
+  signList,
+} from './revocation-list.ts'
 import { type MeshState, placesOf, type StateFailure } from './state.ts'
+import { LONGEST_LIFE_MS } from './subject.ts'
 
-/** So that a signature made for one purpose serves for no other. */
-const CONTEXT = 'manyhands-revoked-1\0'
 const LOOK_MS = 1000
+/** In the place of what a file's stamp would be: no file has it. */
+const NOT_WRITTEN = 'not written'
 
-const SignedFile = t.type({ list: t.string, signature: t.string })
-const List = t.type({
-  mesh_id: t.string,
-  revoked: t.array(t.type({ node_id: NodeId, host_name: HostName, at_ms: t.number })),
-})
-type List = t.TypeOf<typeof List>
+const pathOf = (directory: string): string => join(directory, 'revoked.bin')
 
-const pathOf = (directory: string): string => join(directory, 'revoked.json')
-
-/** The list; empty where there is none. One that is not signed by the authority is a failure. */
+/** The list; the empty one where there is none. One that is not signed by the authority is a failure. */
 export const readRevoked = (
   directory: string,
   trust: Trust,
-): Either<StateFailure, List['revoked']> => {
+): Either<StateFailure, RevocationList> => {
   const path = pathOf(directory)
-  if (!existsSync(path)) return E.right([])
-  const file = SignedFile.decode(readJson(path))
-  if (E.isLeft(file)) return E.left(damaged(path, 'is not a list of revocations'))
-  const { list, signature } = file.right
-  const bytes = Buffer.from(CONTEXT + list)
-  const key = trust.certificate.publicKey
-  if (!verify('sha256', bytes, key, Buffer.from(signature, 'base64')))
-    return E.left(damaged(path, "is not signed by this mesh's authority"))
-  const parsed = List.decode(JSON.parse(list))
-  if (E.isLeft(parsed) || parsed.right.mesh_id !== trust.meshId)
-    return E.left(damaged(path, 'is of another mesh'))
-  return E.right(parsed.right.revoked)
+  if (!existsSync(path)) return E.right(noRevocations)
+  const list = readList(readFileSync(path), trust)
+  if (list !== undefined) return E.right(list)
+  const reason = `${path} is no list that this mesh's authority signed; restore it, or remove it: nodes that have it give it again`
+  return E.left({ kind: 'damaged', path, reason })
 }
 
 /** Takes a member out, and whoever came with it. Gives who is out; empty: no such name. */
-export const revoke = (
+export const revoke = async (
   state: MeshState,
   hostName: HostName,
-): Either<StateFailure, readonly Member[]> => {
-  const { directory, trust } = state
-  const key = readPrivate(placesOf(directory).authorityKey)
+  nowMs = Date.now(),
+): Promise<Either<StateFailure, readonly Member[]>> => {
+  const { mesh, authorityKey } = placesOf(state.directory)
+  const key = readPrivate(authorityKey)
   if (E.isLeft(key)) return key
+  const lock = await takeLock(mesh)
+  if (!('release' in lock)) {
+    const reason = `another manyhands revoke (process ${lock.pid}) is at work; try again`
+    return E.left({ kind: 'access', path: mesh, reason })
+  }
+  try {
+    return takeOut(state, hostName, createPrivateKey(key.right), nowMs)
+  } finally {
+    lock.release()
+  }
+}
+
+const takeOut = (
+  { directory, trust }: MeshState,
+  hostName: HostName,
+  key: Parameters<typeof signList>[1],
+  nowMs: number,
+): Either<StateFailure, readonly Member[]> => {
   const known = readRevoked(directory, trust)
   if (E.isLeft(known)) return known
   const name = hostName.toLowerCase()
@@ -63,21 +78,25 @@ export const revoke = (
     (member) =>
       member.hostName.toLowerCase() === name || member.beside?.toLowerCase() === name,
   )
-  const at_ms = Date.now()
-  const list: List = {
-    mesh_id: trust.meshId,
+  if (out.length === 0) return E.right(out)
+  // Whose certificate has ended since needs no list to be kept out.
+  const kept = known.right.revoked.filter(({ at_ms }) => at_ms + LONGEST_LIFE_MS > nowMs)
+  const list = signList(trust, key, {
+    // Above every earlier one, also if an old copy of this directory was put back.
+    number: Math.max(known.right.number + 1, nowMs),
     revoked: [
-      ...known.right,
+      ...kept,
       ...out.map(({ nodeId: node_id, hostName: host_name }) => ({
-        ...{ node_id, host_name, at_ms },
+        ...{ node_id, host_name, at_ms: nowMs },
       })),
     ],
+  })
+  const path = pathOf(directory)
+  if (list.bytes.byteLength > MAX_REVOCATIONS) {
+    const reason = `${path} is full: ${kept.length} members were taken out in the last 91 days; begin a new mesh`
+    return E.left({ kind: 'access', path, reason })
   }
-  const text = JSON.stringify(list)
-  const bytes = Buffer.from(CONTEXT + text)
-  const signature = sign('sha256', bytes, createPrivateKey(key.right)).toString('base64')
-  const file = `${JSON.stringify({ list: text, signature })}\n`
-  replaceFile(pathOf(directory), file, `revoke-${process.pid}`)
+  replaceFile(path, list.bytes, `revoke-${process.pid}`)
   // Only now: a name is free when its former bearer is out.
   for (const member of out) forget(directory, member)
   return E.right(out)
@@ -93,7 +112,10 @@ const forget = (directory: string, { hostName, holder }: Member): void => {
 
 /** Who is out, as far as this node knows, kept fresh. */
 export interface Revocations {
+  readonly list: RevocationList
   isRevoked(nodeId: string): boolean
+  /** A list that came from elsewhere: kept if it is newer, and signed; else why not. */
+  adopt(bytes: Uint8Array): 'kept' | 'not-newer' | 'not-signed'
   close(): void
 }
 
@@ -102,7 +124,7 @@ export interface WatchOptions {
   readonly trust: Trust
   readonly clock: Clock
   readonly log: Log
-  /** Somebody more is out. */
+  /** There is a newer list. */
   readonly onChange: () => void
 }
 
@@ -110,33 +132,81 @@ export interface WatchOptions {
 export const watchRevoked = (
   options: WatchOptions,
 ): Either<StateFailure, Revocations> => {
-  const { directory, trust, clock, log, onChange } = options
-  const first = readRevoked(directory, trust)
-  if (E.isLeft(first)) return first
-  let ids = idsOf(first.right)
-  let seen = stampOf(directory)
-  const look = () => {
-    cancel = clock.after(LOOK_MS, look)
-    const stamp = stampOf(directory)
-    if (stamp === seen) return
-    seen = stamp
-    const read = readRevoked(directory, trust)
-    if (E.isLeft(read)) {
-      // Whoever was out stays out.
-      log.error('revocations', { reason: read.left.reason })
-      return
-    }
-    ids = idsOf(read.right)
-    onChange()
-  }
-  let cancel: Cancel = clock.after(LOOK_MS, look)
-  return E.right({
-    isRevoked: (nodeId) => ids.has(nodeId),
-    close: () => cancel(),
-  })
+  const first = readRevoked(options.directory, options.trust)
+  return E.isLeft(first) ? first : E.right(new Watch(options, first.right))
 }
 
-const idsOf = (revoked: List['revoked']): ReadonlySet<string> =>
+class Watch implements Revocations {
+  readonly #options: WatchOptions
+  #list: RevocationList
+  #ids: ReadonlySet<string>
+  #seen: string
+  #cancel: Cancel
+
+  constructor(options: WatchOptions, list: RevocationList) {
+    this.#options = options
+    this.#list = list
+    this.#ids = idsOf(list)
+    this.#seen = stampOf(options.directory)
+    this.#cancel = options.clock.after(LOOK_MS, this.#look)
+  }
+
+  get list(): RevocationList {
+    return this.#list
+  }
+
+  isRevoked(nodeId: string): boolean {
+    return this.#ids.has(nodeId)
+  }
+
+  adopt(bytes: Uint8Array): 'kept' | 'not-newer' | 'not-signed' {
+    const list = readList(bytes, this.#options.trust)
+    if (list === undefined) return 'not-signed'
+    if (list.number <= this.#list.number) return 'not-newer'
+    this.#keep(list)
+    this.#take(list)
+    return 'kept'
+  }
+
+  close(): void {
+    this.#cancel()
+  }
+
+  readonly #look = () => {
+    const { directory, trust, clock, log } = this.#options
+    this.#cancel = clock.after(LOOK_MS, this.#look)
+    const stamp = stampOf(directory)
+    if (stamp === this.#seen) return
+    if (this.#seen !== NOT_WRITTEN) this.#seen = stamp
+    const read = readRevoked(directory, trust)
+    // Whoever was out stays out.
+    if (E.isLeft(read)) log.error('revocations', { reason: read.left.reason })
+    else if (read.right.number > this.#list.number) this.#take(read.right)
+    // Two processes wrote at once, and the older list came last.
+    else if (read.right.number < this.#list.number) this.#keep(this.#list)
+  }
+
+  #take(list: RevocationList): void {
+    this.#list = list
+    this.#ids = idsOf(list)
+    this.#options.onChange()
+  }
+
+  /** A disk that is full makes nobody a member again: the list counts, and is kept later. */
+  #keep({ bytes }: RevocationList): void {
+    const { directory, log } = this.#options
+    try {
+      replaceFile(pathOf(directory), bytes, `revoked-${process.pid}`)
+      this.#seen = stampOf(directory)
+    } catch (error) {
+      const reason = `cannot write ${pathOf(directory)} (${codeOf(error)}); it is tried again`
+      if (this.#seen !== NOT_WRITTEN) log.error('revocations', { reason })
+      this.#seen = NOT_WRITTEN
+    }
+  }
+}
+
+const idsOf = ({ revoked }: RevocationList): ReadonlySet<string> =>
   new Set(revoked.map(({ node_id }) => node_id))
 
 /** A replaced file is another inode. */

@@ -15,8 +15,9 @@ import * as t from 'io-ts'
 import type { HostName, NodeId, NodeType } from '../../protocol/index.ts'
 import { type Credentials, readCredentials } from './credentials.ts'
 import { makePrivateDirectory, readJson, replaceFile } from './files.ts'
-import { isAuthorityHere, makeMember, readAuthority, renewed } from './issue.ts'
+import { isAuthorityHere, makeMember, readAuthority } from './issue.ts'
 import { type DirectoryLock, lockHolder, takeLock } from './lock.ts'
+import { renewedHere } from './renewal.ts'
 import { type MeshState, type NodeAddress, placesOf, type StateFailure } from './state.ts'
 
 const LastFile = t.type({ port: t.Int })
@@ -27,6 +28,8 @@ const MAX_SUFFIX = 1000
 /** A node's slot, held until `release`. */
 export interface Slot {
   readonly directory: string
+  /** Where its key and certificate are. */
+  readonly identity: string
   readonly credentials: Credentials
   readonly nodeId: NodeId
   readonly hostName: HostName
@@ -130,7 +133,7 @@ const credentialsOf = async (
   const known = readCredentials(place, state.trust)
   if (E.isLeft(known)) return known
   if (known.right === undefined) return makeMember(state, { role, hostName, place })
-  return E.right(await renewed(state, place, known.right))
+  return E.right(await renewedHere({ state, place, credentials: known.right }))
 }
 
 /** Names are one space for all roles: is a node of another role alive under it? */
@@ -168,6 +171,7 @@ const slotOf = (
   const { hostName, nodeId } = credentials.party
   return {
     directory,
+    identity: identityIn(directory),
     credentials,
     hostName,
     nodeId,

@@ -81,6 +81,12 @@ const readRights = (text: string | undefined): Grant => {
   }
 }
 
+const DAY_MS = 86_400_000
+/** How long a member's certificate is good for; it is renewed at two thirds of it. */
+export const MEMBER_LIFE_MS = 90 * DAY_MS
+/** After this long none that was good at a moment is any more: a day for clocks. */
+export const LONGEST_LIFE_MS = MEMBER_LIFE_MS + DAY_MS
+
 /** Longest name that a certificate is made for: above it, standards and tools differ. */
 export const MAX_NAME = 200
 

@@ -10,12 +10,10 @@ import {
   randomBytes,
   webcrypto,
 } from 'node:crypto'
-import { MAX_NAME, meshIdOf, namesOf, type Party } from './subject.ts'
+import { MAX_NAME, MEMBER_LIFE_MS, meshIdOf, namesOf, type Party } from './subject.ts'
 
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
-/** A node's certificate; renewed at two thirds of it. */
-export const NODE_LIFE_MS = 90 * DAY_MS
 const AUTHORITY_LIFE_MS = 3650 * DAY_MS
 /** A new certificate is valid where a clock is this far behind. */
 const SKEW_MS = HOUR_MS
@@ -90,12 +88,18 @@ export const authorityOf = (
   return { commonName: authorityName(meshId), key, publicKey, meshId, certificatePem }
 }
 
+export interface Life {
+  readonly nowMs?: number
+  /** How long it is good for; tests use a few seconds. */
+  readonly lifeMs?: number
+}
+
 /** A member's certificate. The name must be one that `HostName` allows. */
 export const certify = (
   authority: Authority,
   party: Party,
   publicKey: KeyObject,
-  nowMs = Date.now(),
+  { nowMs = Date.now(), lifeMs = MEMBER_LIFE_MS }: Life = {},
 ): Promise<string> => {
   if (party.hostName.length > MAX_NAME)
     throw new Error(`Expected a name of at most ${MAX_NAME} letters`)
@@ -107,8 +111,8 @@ export const certify = (
     isAuthority: false,
     names: namesOf(authority.meshId, party),
     usages: ['server', 'client'],
-    notBefore: new Date(nowMs - SKEW_MS),
-    notAfter: new Date(nowMs + NODE_LIFE_MS),
+    notBefore: new Date(nowMs - Math.min(SKEW_MS, lifeMs)),
+    notAfter: new Date(nowMs + lifeMs),
   })
 }
 

@@ -8,6 +8,7 @@
 // | any                | request, new boot            | reconcile (reborn), accept -> managing
 // | managing           | socket closed                | suspect, probe if it ended cleanly -> suspect
 // | managing, suspect  | lease over, or refused twice | terminate, lose -> known
+// | managing, suspect  | taken out of the mesh        | terminate, lose -> known
 // | managing, suspect  | bye with my rel              | release -> known
 // | managing           | NotMine with my rel          | suspect, terminate -> suspect
 // | known              | anything else                | (the role answers NotMine, by the rel)
@@ -37,6 +38,8 @@ export type RosterEvent =
   | { readonly kind: 'lease-over' }
   /** Its port refused connections twice: the process is gone. */
   | { readonly kind: 'refused' }
+  /** It is no member of the mesh any more. */
+  | { readonly kind: 'expelled' }
   | { readonly kind: 'bye'; readonly rel: string }
   | { readonly kind: 'not-mine'; readonly rel: string }
 
@@ -77,6 +80,7 @@ export const stepRoster = (state: Relationship, event: RosterEvent): Stepped => 
       return [{ ...state, kind: 'suspect' }, effects]
     }
     case 'lease-over':
+    case 'expelled':
       return state.kind === 'known' ? [state, none] : lost(state.bootId, event.kind)
     case 'refused': // the answer may come after the worker came back: then it means nothing
       return state.kind === 'suspect' ? lost(state.bootId, event.kind) : [state, none]
@@ -94,9 +98,15 @@ export const stepRoster = (state: Relationship, event: RosterEvent): Stepped => 
   }
 }
 
-const lost = (bootId: string, cause: 'lease-over' | 'refused'): Stepped => {
-  const certain = cause === 'refused'
-  const why = certain ? 'its port refuses connections' : 'its lease is over'
+const WHY = {
+  'lease-over': 'its lease is over',
+  refused: 'its port refuses connections',
+  expelled: 'it was taken out of the mesh',
+} as const
+
+const lost = (bootId: string, cause: keyof typeof WHY): Stepped => {
+  const why = WHY[cause]
+  const certain = cause !== 'lease-over'
   return [
     { kind: 'known', bootId },
     [

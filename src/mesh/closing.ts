@@ -4,6 +4,8 @@
 export const CLOSE_COPIED = 4409
 /** The introduction says another role or node_id than was proven, or changed its mind. */
 export const CLOSE_FALSE_CLAIM = 4410
+/** The far end is no member any more: taken out of the mesh, or past its certificate's end. */
+export const CLOSE_NO_MEMBER = 4411
 /** RFC 6455: the node is going away in good order. */
 export const CLOSE_GOING_AWAY = 1001
 /** RFC 6455: a condition that the closing side did not expect. */
@@ -16,5 +18,7 @@ export interface Ending {
   /** The far end closed it, with this code. */
   readonly isTheirs: boolean
   readonly code: number
+  /** It was taken out of the mesh: it will not be back. */
+  readonly isExpelled?: true
   readonly why: string
 }

@@ -10,7 +10,13 @@ export type DialFailure =
       readonly reason: string
     }
   /** It listens and will not have us: another mesh, another version, a copied identity. */
-  | { readonly kind: 'refused'; readonly url: string; readonly reason: string }
+  | {
+      readonly kind: 'refused'
+      readonly url: string
+      readonly reason: string
+      /** A manager says that this member was taken out of the mesh. */
+      readonly isExpelled?: true
+    }
   /** It could not prove to be of our mesh; nothing was told to it. */
   | { readonly kind: 'stranger'; readonly url: string; readonly reason: string }
   | {

@@ -103,7 +103,9 @@ const upgrade = (
         `${host}:${port}`,
         Number.isNaN(theirMs) ? undefined : theirMs,
       )
-      settle(E.left({ kind: 'refused', url, reason }))
+      // Only of managers, which a node serves: a worker's word shall end no manager.
+      const isExpelled = word === 'revoked' && party.role === 'manager'
+      settle(E.left({ kind: 'refused', url, reason, ...(isExpelled && { isExpelled }) }))
     })
     ws.on('open', () => {
       raw.setNoDelay(true)

@@ -11,11 +11,12 @@ import { Conversation } from '../../protocol/conversation.ts'
 import type { Introduction, Kind, RequestOf, Respond } from '../../protocol/index.ts'
 import { rightsOf } from '../../protocol/scopes.ts'
 import type { Party } from '../identity/subject.ts'
-import type { Clock, Log, Peer, Settle } from '../ports.ts'
+import type { Cancel, Clock, Log, Peer, Settle } from '../ports.ts'
 import {
   CLOSE_FALSE_CLAIM,
   CLOSE_GOING_AWAY,
   CLOSE_INTERNAL,
+  CLOSE_NO_MEMBER,
   type Ending,
 } from './closing.ts'
 import { CorkedSender } from './corked.ts'
@@ -24,6 +25,8 @@ import { hostInUrl, type ProvenSocket } from './transport.ts'
 
 /** RFC 6455 section 5.5: a close reason has at most 123 bytes. */
 const MAX_REASON = 120
+/** The wall clock is looked at this often: it may be set. */
+const LOOK_MS = 600_000
 
 /** What a link tells its owner. */
 export interface LinkEvents {
@@ -61,12 +64,15 @@ export class Link {
   #denials: Denials = new Map()
   #ending: Ending | undefined
   #lastError: string | undefined
+  #notAfterMs: number
+  #cancelEnd: Cancel = () => undefined
 
   constructor(options: LinkOptions) {
     this.#options = options
     const { socket, clock, self } = options
     this.openedAtMs = clock.now()
     this.isOurs = socket.dialledUrl !== undefined
+    this.#notAfterMs = socket.notAfterMs
     const { ws, raw } = socket
     this.#sender = new CorkedSender({ ws, raw, isClient: this.isOurs })
     this.#pings = new Pings(ws)
@@ -93,6 +99,7 @@ export class Link {
     })
     this.#listen()
     this.#conversation.start()
+    this.#awaitEnd()
     socket.ws.resume()
   }
 
@@ -104,11 +111,6 @@ export class Link {
   /** Who the far end proved to be, introduced or not. */
   get party() {
     return this.#options.socket.party
-  }
-
-  /** From then on the far end is no member any more. */
-  get notAfterMs(): number {
-    return this.#options.socket.notAfterMs
   }
 
   /** The address that was dialled, if this node did. */
@@ -168,6 +170,22 @@ export class Link {
     this.#finish({ clean: false, isTheirs: false, code, why })
   }
 
+  /** The far end is a member for longer: it showed a newer certificate for its key. */
+  extend(notAfterMs: number): void {
+    this.#notAfterMs = Math.max(this.#notAfterMs, notAfterMs)
+  }
+
+  /**
+   * Ends it because the far end was taken out of the mesh. In words, so that what was sent
+   * to it before (why) still arrives; nothing of what it sends is heard any more.
+   */
+  expel(why: string): void {
+    if (this.#ending !== undefined) return
+    this.#options.socket.ws.close(CLOSE_NO_MEMBER, why.slice(0, MAX_REASON))
+    const code = CLOSE_NO_MEMBER
+    this.#finish({ clean: false, isTheirs: false, code, why, isExpelled: true })
+  }
+
   /** Ends it at once, without a word: for a far end that no longer listens. */
   terminate(why: string): void {
     this.#options.socket.ws.terminate()
@@ -198,6 +216,17 @@ export class Link {
       const why = this.#lastError ?? (reason.toString() || `closed (${code})`)
       this.#finish({ clean: isClean(this.#lastError), isTheirs: true, code, why })
     })
+  }
+
+  /** With its certificate ends its connection, unless it showed a newer one. */
+  #awaitEnd(): void {
+    const leftMs = this.#notAfterMs - this.#options.clock.wall()
+    if (leftMs <= 0) {
+      this.end(CLOSE_NO_MEMBER, 'its certificate has ended')
+      return
+    }
+    const look = () => this.#awaitEnd()
+    this.#cancelEnd = this.#options.clock.after(Math.min(leftMs, LOOK_MS), look)
   }
 
   /** The introduction must agree with what was proven. */
@@ -232,6 +261,7 @@ export class Link {
   #finish(ending: Ending): void {
     if (this.#ending !== undefined) return
     this.#ending = ending
+    this.#cancelEnd()
     this.#conversation.closed()
     process.nextTick(() => this.#options.events.ended(this, ending))
   }

@@ -14,7 +14,7 @@ import type {
   Respond,
 } from '../../protocol/index.ts'
 import { CLOSE } from '../../protocol/limits.ts'
-import type { Clock, Log, Mesh, Peer, Random, Settle } from '../ports.ts'
+import type { Clock, Log, Loss, Mesh, Peer, Random, Settle } from '../ports.ts'
 import { CLOSE_COPIED, CLOSE_FALSE_CLAIM, type Ending } from './closing.ts'
 import { Dialler } from './dialler.ts'
 import type { DialFailure, ListenFailure } from './failures.ts'
@@ -35,8 +35,7 @@ export interface Role {
   /** A kind without a handler is answered Error{wrong-role}. */
   readonly handlers: Handlers<Peer>
   peerConnected(peer: Peer): void
-  /** `clean`: by FIN, RST or a close frame, so that dialling its port tells whether it lives. */
-  peerLost(peer: Peer, how: { readonly clean: boolean }): void
+  peerLost(peer: Peer, how: Loss): void
 }
 
 export interface NodeMeshOptions {
@@ -186,13 +185,15 @@ export class NodeMesh implements Mesh {
     this.#options.log.debug('cannot connect', { url, reason })
   }
 
-  /** Ends the connections of whoever is no member any more: revoked, or past its certificate's end. */
-  cut(isRevoked: (nodeId: string) => boolean): void {
-    const now = this.#options.clock.wall()
-    for (const link of this.#links) {
-      if (isRevoked(link.party.nodeId)) link.terminate('it was taken out of the mesh')
-      else if (link.notAfterMs < now) link.terminate('its certificate has expired')
-    }
+  /** Ends the connections of whoever was taken out of the mesh. */
+  expel(isRevoked: (nodeId: string) => boolean): void {
+    for (const link of this.#links)
+      if (isRevoked(link.party.nodeId)) link.expel('taken out of the mesh')
+  }
+
+  /** A node is a member until then, as it showed. */
+  extend(nodeId: NodeId, notAfterMs: number): void {
+    this.#current.get(nodeId)?.extend(notAfterMs)
   }
 
   isRefused(host: string, port: number, settle: (isRefused: boolean) => void): void {
@@ -220,7 +221,12 @@ export class NodeMesh implements Mesh {
     const { signal } = this.#aborter
     const maxFrameBytes = this.#self.max_frame
     const socket = await knock({ url, nodeId, transport, maxFrameBytes, signal })
-    if (E.isLeft(socket)) return socket
+    if (E.isLeft(socket)) {
+      const { left: failure } = socket
+      if (failure.kind === 'refused' && failure.isExpelled)
+        this.#options.onFatal(failure.reason)
+      return socket
+    }
     if (this.#closed !== undefined) {
       socket.right.ws.terminate()
       return E.left({ kind: 'aborted', url, reason: 'the node is closing' })
@@ -365,12 +371,12 @@ export class NodeMesh implements Mesh {
   }
 
   /** If it was the node's current link, the node is lost: the role hears it, and it is dialled again. */
-  #leave(link: Link, { clean, why }: Ending): void {
+  #leave(link: Link, { clean, why, isExpelled }: Ending): void {
     const { peer } = link
     if (peer === undefined || this.#current.get(peer.nodeId) !== link) return
     this.#current.delete(peer.nodeId)
     this.#options.log.info('disconnected', { peer: peer.hostName, why })
-    this.#role?.peerLost(peer, { clean })
+    this.#role?.peerLost(peer, { clean, ...(isExpelled && { isExpelled }) })
     if (this.#closed !== undefined || !this.#options.keeps.includes(peer.role)) return
     this.#dialler.lost(peer.nodeId)
     // It may have dialled us: then its own address is all there is to try.

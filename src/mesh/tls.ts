@@ -46,7 +46,7 @@ export interface TlsOptions {
 export const tlsTransport = (options: TlsOptions): TlsTransport =>
   new TlsTransport(options)
 
-class TlsTransport implements Transport {
+export class TlsTransport implements Transport {
   readonly scheme = 'wss'
   readonly #clock: Clock
   readonly #isRevoked: (nodeId: string) => boolean

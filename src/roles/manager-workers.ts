@@ -14,7 +14,7 @@ import {
 } from '../machines/roster.ts'
 import type { TaskEffect } from '../machines/task-events.ts'
 import type { Worker } from '../machines/task-record.ts'
-import type { Cancel, Peer, Settle } from '../ports.ts'
+import type { Cancel, Loss, Peer, Settle } from '../ports.ts'
 import { WorkerAsks } from './manager-asks.ts'
 import type { Kernel } from './manager-kernel.ts'
 
@@ -116,13 +116,14 @@ export class ManagerWorkers {
     if (entry?.peer === from) this.#step(entry, { kind: 'bye', rel })
   }
 
-  peerLost(peer: Peer, clean: boolean): void {
+  peerLost(peer: Peer, { clean, isExpelled }: Loss): void {
     for (const entry of this.#entries.values()) {
       if (entry.peer !== peer) continue
       entry.peer = undefined
       entry.pages = []
       entry.losses += 1
       this.#step(entry, { kind: 'closed', clean }, peer)
+      if (isExpelled) this.#step(entry, { kind: 'expelled' }, peer)
       if (entry.state.kind === 'known') this.#forgetIfStranger(entry)
     }
   }

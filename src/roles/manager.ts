@@ -10,7 +10,7 @@ import { managerDefaults } from '../machines/manager-config.ts'
 import { recordedAddresses } from '../machines/recorded-addresses.ts'
 import type { TaskEffect } from '../machines/task-events.ts'
 import { TaskTable } from '../machines/tasks.ts'
-import type { Cancel, Peer } from '../ports.ts'
+import type { Cancel, Loss, Peer } from '../ports.ts'
 import type { RecordedTask } from '../records.ts'
 import { ManagerClients } from './manager-clients.ts'
 import { Commits } from './manager-commits.ts'
@@ -25,7 +25,7 @@ export interface Manager {
   readonly handlers: Handlers<Peer>
   peerConnected(peer: Peer): void
   /** `clean`: the socket ended by FIN or RST, not by silence. */
-  peerLost(peer: Peer, how: { readonly clean: boolean }): void
+  peerLost(peer: Peer, how: Loss): void
   readonly counts: TaskTable['counts']
   /** Takes nothing more, records what is decided. Workers keep their tasks and come back. */
   close(): Promise<void>
@@ -254,11 +254,11 @@ export const createManager = (
   return {
     handlers,
     peerConnected: (peer) => void peers.set(peer, { sinceMs: clock.now() }),
-    peerLost: (peer, { clean }) => {
+    peerLost: (peer, how) => {
       peers.delete(peer)
       waits.peerLost(peer)
       clients.peerLost(peer)
-      workers.peerLost(peer, clean)
+      workers.peerLost(peer, how)
     },
     get counts() {
       return table.counts

@@ -157,6 +157,13 @@ export class WorkerLink {
       : undefined
   }
 
+  /** A manager that was taken out of the mesh: as if it had said bye. */
+  expelled(peer: Peer): void {
+    const { phase } = this.#state
+    const bond = 'bond' in phase ? phase.bond : undefined
+    if (bond?.rel !== undefined) this.bye(peer, bond.rel)
+  }
+
   bye(peer: Peer, rel: Rel): void {
     const manager = this.#managers.get(peer)
     if (manager === undefined) return

@@ -13,7 +13,17 @@ import type {
 import type { TaskEvent } from '../machines/worker-task.ts'
 import { ledgerOf } from '../machines/worker-task.ts'
 import { WorkerTasks } from '../machines/worker-tasks.ts'
-import type { Clock, Jobs, Log, Mesh, Outbox, Peer, Random, Runner } from '../ports.ts'
+import type {
+  Clock,
+  Jobs,
+  Log,
+  Loss,
+  Mesh,
+  Outbox,
+  Peer,
+  Random,
+  Runner,
+} from '../ports.ts'
 import { KeptOutputs } from './kept-outputs.ts'
 import type { WorkerConfig } from './worker-config.ts'
 import { checkWorkerConfig } from './worker-config.ts'
@@ -139,8 +149,10 @@ export class Worker {
   }
 
   /** Its connection ended. */
-  peerLost(peer: Peer, _how: { readonly clean: boolean }): void {
-    if (!this.#isClosed) this.#link.lost(peer)
+  peerLost(peer: Peer, { isExpelled }: Loss): void {
+    if (this.#isClosed) return
+    if (isExpelled) this.#link.expelled(peer)
+    this.#link.lost(peer)
   }
 
   /**

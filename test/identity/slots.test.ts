@@ -125,7 +125,9 @@ t.test('a certificate past two thirds of its life is renewed at a start', async 
   if (E.isLeft(authority)) throw new Error(authority.left.reason)
   const { keyPem, party } = first.credentials
   const oldMs = Date.now() - 70 * 86_400_000
-  const old = await certify(authority.right, party, publicKeyOf(keyPem), oldMs)
+  const old = await certify(authority.right, party, publicKeyOf(keyPem), {
+    nowMs: oldMs,
+  })
   writeFileSync(join(first.directory, 'identity', 'cert.pem'), old)
   const again = await take(request(state))
   t.equal(again.nodeId, first.nodeId)

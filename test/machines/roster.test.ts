@@ -155,6 +155,17 @@ const rows: readonly [string, Relationship, RosterEvent, Relationship, RosterEff
       managing,
       [],
     ],
+    ...[managing, suspect].map((state): (typeof rows)[number] => [
+      `${state.kind}: it is no member any more`,
+      state,
+      { kind: 'expelled' },
+      known,
+      [
+        { kind: 'terminate', why: 'it was taken out of the mesh' },
+        { kind: 'lose', certain: true },
+      ],
+    ]),
+    ['known: expelled changes nothing', known, { kind: 'expelled' }, known, []],
     ['bye', managing, { kind: 'bye', rel: 'r1' }, known, [{ kind: 'release' }]],
     ['suspect: bye', suspect, { kind: 'bye', rel: 'r1' }, known, [{ kind: 'release' }]],
     [
@@ -197,7 +208,11 @@ t.test('tasks are lost only by a relationship that was, and once for each', asyn
       })
       .map(({ rel, bootId }) => request({ rel, bootId })),
     fc.boolean().map((clean): RosterEvent => ({ kind: 'closed', clean })),
-    fc.constantFrom<RosterEvent>({ kind: 'lease-over' }, { kind: 'refused' }),
+    fc.constantFrom<RosterEvent>(
+      { kind: 'lease-over' },
+      { kind: 'refused' },
+      { kind: 'expelled' },
+    ),
     word.map((rel): RosterEvent => ({ kind: 'bye', rel })),
     word.map((rel): RosterEvent => ({ kind: 'not-mine', rel })),
   )

@@ -51,6 +51,9 @@ const ALLOWED: Readonly<Record<Kind, readonly string[]>> = {
   TaskInput: ['client:tasks:run manager', 'manager worker'],
   TaskLogRead: ['client:read manager'],
   NodesList: ['client:read manager'],
+  CertificateRenew: ['any'],
+  CertificateShow: ['any'],
+  RevocationsRead: ['any'],
 }
 
 /** What the wrong role is answered, where it is not Error{wrong-role}. */

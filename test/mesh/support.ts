@@ -55,6 +55,7 @@ interface Heard {
   readonly what: 'up' | 'down'
   readonly peer: Peer
   readonly clean?: boolean
+  readonly isExpelled?: true
 }
 
 /** A role that answers pings and goodbyes, and keeps what it hears. */
@@ -66,7 +67,7 @@ export const echoRole = () => {
       ManagerBye: (_body, respond) => respond('Ack', {}),
     },
     peerConnected: (peer) => add({ what: 'up', peer }),
-    peerLost: (peer, { clean }) => add({ what: 'down', peer, clean }),
+    peerLost: (peer, how) => add({ what: 'down', peer, ...how }),
   }
   return {
     role,

@@ -138,6 +138,21 @@ t.test('a lost connection alone requeues nothing; coming back resumes', async (t
   t.equal(world.manager.counts.closed, 1)
 })
 
+t.test(
+  'what a worker had that was taken out of the mesh runs elsewhere at once',
+  async (t) => {
+    const world = createWorld()
+    const one = await world.worker('w1')
+    const client = world.client('c')
+    await client.ask('TasksSubmit', { key: 'k', tasks: [exec()] })
+    await one.start(only(one))
+    const two = await world.worker('w2')
+    world.net.cut('w1', 'manager', { clean: false, isExpelled: true })
+    await world.net.settle()
+    t.match(two.assigned, [{ task_id: taskId(1), attempt: 2 }])
+  },
+)
+
 t.test('a worker of a new boot is reconciled with what it still has', async (t) => {
   const world = createWorld()
   const one = await world.worker('w1', { cores: 2 })

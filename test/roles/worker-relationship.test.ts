@@ -248,6 +248,17 @@ t.test('a pong renews the lease from when the ping was sent', async (t) => {
   await worker.close()
 })
 
+t.test('a manager that was taken out of the mesh is left, its work ended', async (t) => {
+  const { manager, network, runner, worker } = managedWorld()
+  manager.execute(assignment(1))
+  network.run()
+  network.cut(WORKER, 'm1', { clean: false, isExpelled: true })
+  network.run()
+  t.equal(worker.status.manager, undefined)
+  t.match(runner.run().signals, ['SIGTERM'])
+  await worker.close()
+})
+
 t.test('an inventory ends where the worker leaves', async (t) => {
   const { manager, network, runner, clock, worker } = managedWorld({
     pendingLimit: 3000,

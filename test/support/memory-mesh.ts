@@ -17,13 +17,13 @@ import {
   rightsOf,
   type Scope,
 } from '../../protocol/index.ts'
-import type { Clock, Mesh, Peer, Settle } from '../../src/ports.ts'
+import type { Clock, Loss, Mesh, Peer, Settle } from '../../src/ports.ts'
 
 /** What a network needs of a role. */
 export interface Role {
   readonly handlers: Handlers<Peer>
   peerConnected(peer: Peer): void
-  peerLost(peer: Peer, how: { readonly clean: boolean }): void
+  peerLost(peer: Peer, how: Loss): void
 }
 
 export interface NodeSpec {
@@ -88,7 +88,7 @@ export interface MemoryMesh {
   attach(name: string, part: Role): void
   /** A connection that they have already is cut. */
   connect(a: string, b: string): void
-  cut(a: string, b: string, how?: { readonly clean: boolean }): void
+  cut(a: string, b: string, how?: Loss): void
   /** Nothing reaches it or leaves it, and nobody hears of that. */
   silence(name: string, isSilent: boolean): void
   /** Nobody reaches its address any more. */
@@ -135,12 +135,12 @@ export const createMemoryMesh = (clock: Clock): MemoryMesh => {
   const linkOf = (a: Node, b: Node | undefined): Link | undefined =>
     [...links].find(({ ends }) => ends.includes(a) && b !== undefined && ends.includes(b))
 
-  const cutLink = (link: Link, clean: boolean): void => {
+  const cutLink = (link: Link, how: Loss): void => {
     if (link.isCut) return
     link.isCut = true
     links.delete(link)
     for (const fail of [...link.open]) fail('disconnected')
-    for (const [end, peer] of link.seenBy) end.part?.peerLost(peer, { clean })
+    for (const [end, peer] of link.seenBy) end.part?.peerLost(peer, how)
   }
 
   const askFrom =
@@ -204,7 +204,7 @@ export const createMemoryMesh = (clock: Clock): MemoryMesh => {
 
   const connect = (...ends: readonly [Node, Node]): void => {
     const earlier = linkOf(...ends)
-    if (earlier !== undefined) cutLink(earlier, false)
+    if (earlier !== undefined) cutLink(earlier, { clean: false })
     const peerFor = (node: Node): Peer => {
       const { introduction } = node
       return {
@@ -272,7 +272,7 @@ export const createMemoryMesh = (clock: Clock): MemoryMesh => {
           terminate: (nodeId) => {
             terminated.push(nodeId)
             const link = linkOf(added, find(nodeId))
-            if (link !== undefined) queue.push(() => cutLink(link, false))
+            if (link !== undefined) queue.push(() => cutLink(link, { clean: false }))
           },
           redial: (nodeId) => void redialled.push(nodeId),
           dial: (address) => {
@@ -294,7 +294,7 @@ export const createMemoryMesh = (clock: Clock): MemoryMesh => {
     connect: (a, b) => connect(node(a), node(b)),
     cut: (a, b, how = { clean: true }) => {
       const link = linkOf(node(a), node(b))
-      if (link !== undefined) cutLink(link, how.clean)
+      if (link !== undefined) cutLink(link, how)
     },
     silence: (name, isSilent) => {
       node(name).isSilent = isSilent
