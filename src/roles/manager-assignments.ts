@@ -4,7 +4,11 @@ import type { Assignment } from '../../protocol/index.ts'
 import type { Task } from '../machines/task-record.ts'
 
 /** The task's content under its current attempt; what only the manager cares for stays here. */
-export const assignmentOf = ({ id, attempt, request }: Task): Assignment => {
+export const assignmentOf = ({
+  id,
+  attempt,
+  request,
+}: Pick<Task, 'id' | 'attempt' | 'request'>): Assignment => {
   const { retries: _r, priority: _p, name: _n, ...job } = request
   return { task_id: id, attempt, ...job }
 }

@@ -87,6 +87,11 @@ export class LedgerStore {
     return this.#id
   }
 
+  /** Of the life that opened it last. */
+  get epoch(): number {
+    return this.#epoch
+  }
+
   /** How many tasks are open, by what is durable. */
   get openCount(): number {
     return this.#memory?.stats().open ?? 0

@@ -254,6 +254,7 @@ const KINDS: readonly Fault['what'][] = [
   'wall',
   'launcher',
   'stray',
+  'again',
 ]
 
 /** What befalls a close mesh. */
@@ -264,6 +265,7 @@ const BREAKS: readonly Fault['what'][] = [
   'cut',
   'half-open',
   'crash',
+  'again',
 ]
 
 /** What makes a worker be away for longer than its manager waits. */
@@ -327,6 +329,7 @@ const drawFault = (
     case 'wall':
       return { atMs, what, node, byMs: random.int(-HOUR_MS, HOUR_MS) }
     case 'launcher':
+    case 'again':
       return { atMs, what, node: worker }
     case 'stray':
       return { atMs, what, node: worker, isSuccess: random.chance(0.5) }

@@ -1,9 +1,9 @@
 // What goes wrong in a world, and how each of it ends: by itself after its time, or when all
 // heals.
 
-import type { SimRun } from './programs.ts'
+import { orderAgain, tellAstray } from './odd-requests.ts'
 import type { Fault } from './scenario.ts'
-import type { Node, WorkerNode, World } from './world.ts'
+import type { Node, World } from './world.ts'
 
 /** Plans the faults of the world's scenario, and the healing of them all. */
 export const planFaults = (world: World): void => {
@@ -81,6 +81,8 @@ export const describe = (fault: Fault): string => {
       return `the launcher of ${fault.node} dies`
     case 'stray':
       return `${fault.node} tells how a task ended that it was never given`
+    case 'again':
+      return `${fault.node} is given a task again that it has`
   }
 }
 
@@ -118,7 +120,9 @@ const begin = (world: World, fault: Fault): (() => void) | undefined => {
     case 'launcher':
       return loseRuns(world, fault.node)
     case 'stray':
-      return tellAstray(world, fault)
+      return tellAstray(world, fault) ? nothing : undefined
+    case 'again':
+      return orderAgain(world, fault) ? nothing : undefined
   }
 }
 
@@ -199,38 +203,3 @@ const loseRuns = (world: World, name: string) => {
     if (run.state === 'running') run.lose('launcher-lost')
   return nothing
 }
-
-/** Of a task that runs elsewhere, to its manager, within a relationship with it. */
-const tellAstray = (world: World, fault: Fault & { what: 'stray' }) => {
-  const teller = world.workers.find(({ name }) => name === fault.node)
-  const { life, mesh } = teller ?? {}
-  if (teller === undefined || life === undefined || mesh === undefined) return undefined
-  for (const { taskId, attempt } of runsBeside(world, teller)) {
-    const store = world.managers.find((one) => taskId.startsWith(one.store.id))
-    const rel = store && mesh.relOf(store.nodeId)
-    if (store === undefined || rel === undefined) continue
-    const task = store.store.openTasks().find(({ seq }) => taskId.endsWith(`-${seq}`))
-    const isTheirs = task?.assigned.some((one) => one.nodeId === teller.nodeId)
-    if (task === undefined || isTheirs === true) continue
-    const head = { rel, task_id: taskId, attempt }
-    const result = { run_ms: 1, exit_code: 0 }
-    life.hear(() => {
-      const { ask } = mesh
-      const settle = () => undefined
-      const error = { kind: 'RunningError', exit_code: 1 } as const
-      if (fault.isSuccess)
-        ask(store.nodeId, 'TaskCompleted', { ...head, result }, STRAY_MS, settle)
-      else ask(store.nodeId, 'TaskError', { ...head, error }, STRAY_MS, settle)
-    })
-    return nothing
-  }
-  return undefined
-}
-
-const STRAY_MS = 5_000
-
-const runsBeside = (world: World, teller: WorkerNode): readonly SimRun[] =>
-  world.workers
-    .filter((worker) => worker !== teller)
-    .flatMap(({ runner }) => [...(runner?.running ?? [])])
-    .filter(({ state }) => state === 'running')

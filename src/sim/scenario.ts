@@ -120,6 +120,8 @@ export type Fault = { readonly atMs: number } & (
   | { readonly what: 'launcher'; readonly node: string }
   /** A worker tells how a task ended that it was never given, and that runs elsewhere. */
   | { readonly what: 'stray'; readonly node: string; readonly isSuccess: boolean }
+  /** A worker's manager sends it once more what it has. */
+  | { readonly what: 'again'; readonly node: string }
 )
 
 export interface Scenario {

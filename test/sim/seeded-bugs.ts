@@ -106,6 +106,16 @@ export const seededBugs: readonly SeededBug[] = [
       'const reborn = false;',
     ),
   ),
+  // ---- no attempt twice
+  bug(
+    'the same attempt again starts anew',
+    'a worker refuses a second (task, attempt)',
+    edit(
+      'machines/worker-task-taking',
+      'return again(entry);',
+      'return (core.remove(taskId), accept(core, task));',
+    ),
+  ),
   // ---- leases
   bug(
     "the manager's lease is shorter than the worker's",
@@ -221,23 +231,6 @@ export const seededBugs: readonly SeededBug[] = [
       'machines/roster',
       "const certain = cause === 'refused';",
       'const certain = true;',
-    ),
-  ),
-]
-
-/**
- * Bugs that seeds do not find: the code has a second line of defence, or the schedule that
- * shows them is hardly drawn. They are planted (the tests see that they fit), but
- * not hunted.
- */
-export const hidingBugs: readonly SeededBug[] = [
-  bug(
-    'the same attempt again starts anew',
-    'a worker refuses a second (task, attempt)',
-    edit(
-      'machines/worker-task-taking',
-      'return again(entry);',
-      'return (core.remove(taskId), accept(core, task));',
     ),
   ),
 ]
