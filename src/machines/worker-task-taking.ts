@@ -5,7 +5,7 @@
 import type { Assignment, TaskId } from '../../protocol/index.ts'
 import { isSameContent } from './admission.ts'
 import type { Entry, EntryOf, EventOf, TaskEffect } from './worker-task.ts'
-import { none } from './worker-task.ts'
+import { isUnrecorded, none } from './worker-task.ts'
 import type { WorkerTaskCore } from './worker-task-core.ts'
 
 /** Judges a task by what is known of it. The first effect tells a refusal. */
@@ -118,17 +118,18 @@ export const onUnpersisted = (
   { tasks }: EventOf<'unpersisted'>,
 ): readonly TaskEffect[] => tasks.flatMap((task) => unpersisted(core, task))
 
-/** Its record could not be written: it was never accepted. */
+/** Its record could not be written: it was never accepted, unless it came before and was. */
 const unpersisted = (
   core: WorkerTaskCore,
   { task_id: taskId, attempt }: Assignment,
 ): readonly TaskEffect[] => {
   const entry = core.get(taskId)
-  if (entry?.kind === 'ending' && entry.next?.attempt === attempt) {
+  if (entry === undefined || !isUnrecorded(entry)) return none
+  if (entry.kind === 'ending' && entry.next?.attempt === attempt) {
     core.set(taskId, { ...entry, next: undefined })
     return [{ kind: 'unpend', taskId }]
   }
-  if (entry?.kind !== 'pending' || entry.task.attempt !== attempt) return none
+  if (entry.kind !== 'pending' || entry.task.attempt !== attempt) return none
   core.remove(taskId)
   return [{ kind: 'unpend', taskId }]
 }

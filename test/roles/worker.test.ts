@@ -630,6 +630,27 @@ for (const isDurable of [true, false])
     },
   )
 
+t.test('what waits on record stays, sent again to a full disk', async (t) => {
+  const { outbox, flush } = slowOutbox()
+  const { manager, runner, network, worker } = managedWorld({ cores: 1 }, { outbox })
+  manager.execute(assignment(1), assignment(2))
+  flush()
+  flush()
+  runner.run().started()
+  const { rel, epoch } = manager
+  const order = { rel, epoch, boot: 'c'.repeat(16), tasks: [assignment(2)] }
+  const again = manager.ask('TasksExecute', order)
+  flush(false)
+  network.run()
+  t.equal(again.answer?.kind, 'Ack')
+  t.equal(worker.status.pending, 1)
+  runner.run().end()
+  network.run()
+  flush()
+  t.equal(runner.runs.length, 2)
+  await worker.close()
+})
+
 t.test('sent twice and not recorded the first time, it is refused twice', async (t) => {
   const { outbox, flushOne } = slowOutbox()
   const { manager, network, worker } = managedWorld({}, { outbox })
