@@ -13,6 +13,7 @@ interface OpenAsk {
 
 /** Beyond its time, for the grain of alarms and for clocks that drift. */
 const SLACK_MS = 1000
+const DRIFT = 1.2
 
 export class AskBook {
   readonly #historian: Historian
@@ -46,7 +47,7 @@ export class AskBook {
     this.#last += 1
     const ask = this.#last
     const { nowMs: atMs } = life.schedule
-    this.#open.set(ask, { life, untilMs: atMs + timeoutMs * 1.1 })
+    this.#open.set(ask, { life, untilMs: atMs + timeoutMs * DRIFT })
     const { node, bootId: boot } = life
     const tasks = tasksOf(exchange, body)
     this.#historian(

@@ -85,13 +85,15 @@ const HEARING_MS = 1_000
 /** From hearing of an end to the first signal: the abort came before. */
 const SIGNAL_MS = 100
 
-const checkerOf = ({ managers, workers, clients }: Scenario): Checker =>
-  createChecker({
-    drift: 2 * Math.max(...[...managers, ...workers].map(driftOf)),
-    abortMs: Math.max(ABORT_MS, longestGraceMs(clients) + HEARING_MS),
+const checkerOf = ({ managers, workers, clients }: Scenario): Checker => {
+  const drift = 2 * Math.max(...[...managers, ...workers].map(driftOf))
+  return createChecker({
+    drift,
+    abortMs: Math.max(ABORT_MS, longestGraceMs(clients) * (1 + drift) + HEARING_MS),
     signalMs: SIGNAL_MS,
     managerLeaseMs: Math.min(...managers.map(({ config }) => config.managerLeaseMs)),
   })
+}
 
 const longestGraceMs = (clients: Scenario['clients']): number =>
   Math.max(
