@@ -21,6 +21,7 @@
 // Durable before visible: a move makes a change (`record`); what may be seen of it happens
 // when the change comes back as `durable` and is still the task's last one.
 
+import type { Submission } from '../records.ts'
 import type { ManagerConfig } from './manager-config.ts'
 import { occupy } from './placement.ts'
 import { TaskCore } from './task-core.ts'
@@ -148,6 +149,11 @@ export class TaskTable {
   /** Is a submission with this key known? */
   hasKey(key: string): boolean {
     return this.#core.keys.has(key)
+  }
+
+  /** The submission with this key, if one of its tasks is known. */
+  submission(key: string): Submission | undefined {
+    return this.#core.keys.get(key)?.change.submission
   }
 
   batch(label: string): Batch | undefined {

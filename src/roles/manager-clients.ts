@@ -111,6 +111,13 @@ export class ManagerClients {
   }
 
   retry({ key, task_ids }: RequestOf<'TasksRetry'>, respond: SubmitAnswer): void {
+    const { table, deps } = this.#kernel
+    // Asked again, for want of an answer: the closed tasks may be forgotten meanwhile.
+    const earlier = table.submission(key) ?? deps.ledger.byKey(key)
+    if (earlier?.tasks.length === task_ids.length) {
+      this.#submit(key, key, earlier.tasks, respond)
+      return
+    }
     const tasks = this.#found(task_ids)
     const open = tasks.find((task) => !isClosed(task))
     const refuse = (message: string) => respond('Refused', { reason: 'invalid', message })

@@ -391,10 +391,17 @@ t.test(
       client.mesh.ask(nodeId, 'TasksSubmit', { key: 'k', tasks }, 1000, (outcome) =>
         answers.push(outcome._tag === 'Right' && outcome.right),
       )
+    // What was submitted by TasksRetry, asked again: what it retried is forgotten.
+    for (const task_ids of [[taskId(77)], [taskId(77), taskId(78)]])
+      client.mesh.ask(nodeId, 'TasksRetry', { key: 'k', task_ids }, 1000, (outcome) =>
+        answers.push(outcome._tag === 'Right' && outcome.right),
+      )
     await net.settle()
     t.match(answers, [
       { kind: 'TasksSubmitted', body: { task_ids: [`${LEDGER}-1`] } },
       { kind: 'Refused', body: { reason: 'conflict' } },
+      { kind: 'TasksSubmitted', body: { task_ids: [`${LEDGER}-1`] } },
+      { kind: 'Refused', body: { reason: 'invalid' } },
     ])
     t.match(manager.counts, { open: 0 })
     await manager.close()
