@@ -66,6 +66,8 @@ export class LedgerStore {
   #open: Commit[] = []
   #memory: MemoryLedger | undefined
   readonly #keepsLog: boolean
+  /** Of the submissions on record. */
+  readonly keys = new Set<string>()
 
   constructor(
     disk: Disk,
@@ -112,6 +114,7 @@ export class LedgerStore {
     this.#id = id
     this.#epoch = 0
     this.#log = []
+    this.keys.clear()
   }
 
   /** The next life reads what there is. */
@@ -156,8 +159,15 @@ export class LedgerStore {
     // The tables of a manager keep their changes: what is stored must not be theirs to change.
     if (this.#keepsLog) this.#log.push([...changes])
     memory.commit(changes, () => undefined)
+    for (const change of changes)
+      if (change.kind === 'submitted') this.#submitted(change.submission.key)
     this.#told(life, changes)
     return { kind: 'durable' }
+  }
+
+  #submitted(key: string): void {
+    if (this.keys.has(key)) throw new Error(`the submission ${key} is on record twice`)
+    this.keys.add(key)
   }
 
   /** Power or process is gone: of what is under way, this first part is durable. */

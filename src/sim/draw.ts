@@ -203,11 +203,14 @@ const drawBatch = (
         ...(random.chance(0.5) ? { tasks: [random.int(0, count - 1)] } : {}),
       }
     : undefined
+  const retried = random.chance(0.2) ? some(0.5) : []
+  const retry = { afterMs: soonMs(), tasks: retried }
   return {
     atMs,
     tasks,
     ...(random.chance(0.1) ? { twice: true } : {}),
     ...(cancel === undefined ? {} : { cancel }),
+    ...(retried.length === 0 ? {} : { retry }),
     reads: some(0.2),
     shows: some(0.1).map((task) => ({ afterMs: soonMs(), task })),
   }
@@ -304,6 +307,9 @@ const drawFault = (
   switch (what) {
     case 'crash': {
       const kept = random.pick([0, random.fraction(), 1])
+      const client = random.pick(clients).name
+      if (random.chance(0.1))
+        return { atMs, what, node: client, downMs: forMs, silent: false, kept }
       const isManager = managers.some(({ name }) => name === node)
       const isLost = isManager && random.chance(0.15)
       const silent = random.chance(0.25)

@@ -47,6 +47,8 @@ export interface BatchSpec {
   readonly cancel?: { readonly afterMs: number; readonly tasks?: readonly number[] }
   /** Follows the output of these. */
   readonly reads?: readonly number[]
+  /** Hands these in again once they are over, as tasks of their own. */
+  readonly retry?: { readonly afterMs: number; readonly tasks: readonly number[] }
   /** Asks for the record of one of them. */
   readonly shows?: readonly { readonly afterMs: number; readonly task: number }[]
 }

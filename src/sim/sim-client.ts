@@ -22,6 +22,8 @@ import type { SimMesh, SimRole } from './sim-mesh.ts'
 export interface ClientEvents {
   /** `isNew`: it had not been told before. */
   acknowledged(client: string, taskIds: readonly TaskId[], isNew: boolean): void
+  /** A submission was refused for good. */
+  refused(client: string, key: string, why: string): void
   shown(client: string, shown: Shown): void
   cancelled(client: string, taskIds: readonly TaskId[]): void
   read(client: string, taskId: TaskId, fd: 1 | 2, data: OutputData): void
@@ -43,6 +45,10 @@ export class SimClient implements SimRole {
   readonly life: Life
   readonly random: SimRandom
   readonly events: ClientEvents
+  /** Who reads: each life begins anew. */
+  readonly reader: string
+  /** The ids that each key was answered with, in earlier lives too. */
+  readonly told: Map<string, readonly TaskId[]>
   readonly #mesh: SimMesh
   /** The manager it is connected to now. */
   manager: Peer | undefined
@@ -55,15 +61,20 @@ export class SimClient implements SimRole {
     readonly mesh: SimMesh
     readonly random: SimRandom
     readonly events: ClientEvents
+    readonly reader: string
+    readonly told: Map<string, readonly TaskId[]>
   }) {
     this.spec = options.spec
     this.life = options.life
     this.#mesh = options.mesh
     this.random = options.random
     this.events = options.events
+    this.reader = options.reader
+    this.told = options.told
     this.#left = this.spec.batches.length
+    const { nowMs } = this.life.schedule
     for (const [index, batch] of this.spec.batches.entries())
-      this.life.input(batch.atMs, () => {
+      this.life.input(Math.max(0, batch.atMs - nowMs), () => {
         new SimBatch(this, batch, `${this.spec.name}-${index}`).submit()
       })
     const { flood } = this.spec
@@ -82,6 +93,13 @@ export class SimClient implements SimRole {
 
   done(): void {
     this.#left -= 1
+  }
+
+  /** Follows tasks that were handed in by another request, as a batch of their own. */
+  follow(key: string, taskIds: readonly TaskId[]): void {
+    this.#left += 1
+    const batch = new SimBatch(this, { atMs: 0, tasks: [] }, key)
+    batch.submitted(taskIds)
   }
 
   peerConnected(peer: Peer): void {
@@ -149,7 +167,7 @@ class SimBatch {
       SUBMIT_MS,
       (answer) => {
         if (answer.kind === 'TasksSubmitted') {
-          this.#submitted(answer.body.task_ids)
+          this.submitted(answer.body.task_ids)
           return
         }
         if (answer.kind === 'Refused' && answer.body.reason === 'conflict')
@@ -162,21 +180,18 @@ class SimBatch {
     )
   }
 
-  #submitted(taskIds: readonly TaskId[]): void {
-    const { events, spec, life } = this.#client
-    const known = this.#taskIds
-    events.acknowledged(spec.name, taskIds, known === undefined)
-    // The same ledger gives the same ids for the same key.
-    if (known !== undefined) {
-      const isSameLedger = known[0]?.slice(0, 10) === taskIds[0]?.slice(0, 10)
-      if (isSameLedger && known.some((id, index) => id !== taskIds[index]))
-        events.violation(`${spec.name}: other ids for ${this.#key}`)
-      return
-    }
+  submitted(taskIds: readonly TaskId[]): void {
+    const { life } = this.#client
+    this.#acknowledged(taskIds)
+    if (this.#taskIds !== undefined) return
     this.#taskIds = taskIds
     this.#wait()
-    const { cancel, reads = [], shows = [] } = this.#spec
+    const { cancel, retry, reads = [], shows = [] } = this.#spec
     if (cancel !== undefined) life.clock.after(cancel.afterMs, () => this.#cancel())
+    if (retry !== undefined) {
+      this.#left += 1
+      life.clock.after(retry.afterMs, () => this.#retry(retry.tasks, TRIES))
+    }
     for (const { afterMs, task } of shows)
       life.clock.after(afterMs, () => this.#show(taskIds[task]))
     for (const task of reads) {
@@ -185,6 +200,43 @@ class SimBatch {
       this.#left += 1
       this.#read(taskId, { offset: 0, attempt: undefined, tries: TRIES })
     }
+  }
+
+  /** The same ledger gives the same ids for the same key. */
+  #acknowledged(taskIds: readonly TaskId[]): void {
+    const { events, spec, told } = this.#client
+    const known = told.get(this.#key)
+    const isSame = known?.[0]?.slice(0, 10) === taskIds[0]?.slice(0, 10)
+    if (isSame && known?.some((id, index) => id !== taskIds[index]) === true)
+      events.violation(`${spec.name}: other ids for ${this.#key}`)
+    told.set(this.#key, taskIds)
+    events.acknowledged(spec.name, taskIds, !isSame)
+  }
+
+  /** Hands tasks in again; as long as they are open, it is refused. */
+  #retry(tasks: readonly number[], tries: number): void {
+    const { events, spec } = this.#client
+    const ids = tasks.flatMap((index) => this.#taskIds?.[index] ?? [])
+    const key = `${this.#key}-again`
+    const again = (left: number) => this.#client.again(() => this.#retry(tasks, left))
+    this.#client.ask(
+      'TasksRetry',
+      { key, task_ids: ids },
+      SUBMIT_MS,
+      (answer) => {
+        if (answer.kind === 'TasksSubmitted') {
+          this.#client.follow(key, answer.body.task_ids)
+          this.#over()
+          return
+        }
+        const isRefused = answer.kind === 'Refused' && answer.body.reason === 'invalid'
+        if (isRefused) events.refused(spec.name, key, answer.body.message)
+        // Open still, or forgotten with an earlier life of its manager: not for ever.
+        if (isRefused && tries === 0) this.#over()
+        else again(isRefused ? tries - 1 : tries)
+      },
+      () => again(tries),
+    )
   }
 
   #over(): void {
@@ -289,8 +341,8 @@ class SimBatch {
   }
 
   #got(taskId: TaskId, place: Place, data: OutputData): void {
-    const { events, spec } = this.#client
-    events.read(spec.name, taskId, 1, data)
+    const { events, reader } = this.#client
+    events.read(reader, taskId, 1, data)
     if (data.eof) {
       this.#over()
       return

@@ -340,6 +340,9 @@ export class WorkerNode extends Node {
 export class ClientNode extends Node {
   readonly spec: ClientSpec
   client: SimClient | undefined
+  /** What it was told is remembered by the world, not by the client. */
+  readonly #told = new Map<string, readonly TaskId[]>()
+  #lives = 0
 
   constructor(world: World, spec: ClientSpec) {
     super(world, spec, 'client')
@@ -348,9 +351,16 @@ export class ClientNode extends Node {
 
   protected begin(life: Life, mesh: SimMesh, random: SimRandom): void {
     const { spec } = this
+    this.#lives += 1
+    const reader = this.#lives === 1 ? spec.name : `${spec.name} (life ${this.#lives})`
     const events = this.world.clientEvents
-    this.client = new SimClient({ spec, life, mesh, random, events })
+    const told = this.#told
+    this.client = new SimClient({ spec, life, mesh, random, events, reader, told })
     mesh.open(this.client, [spec.manager])
+  }
+
+  protected override lose(): void {
+    this.client = undefined
   }
 }
 
@@ -507,6 +517,10 @@ export class World {
   }
 
   readonly clientEvents: ClientEvents = {
+    refused: (client, key, why) => {
+      if (this.managers.some(({ store }) => store.keys.has(key)))
+        this.violation(`${client}: ${key} is refused, it was submitted: ${why}`)
+    },
     acknowledged: (client, taskIds, isNew) => {
       if (isNew) this.tasks += taskIds.length
       if (this.tell === undefined) return
