@@ -67,7 +67,8 @@ export const onError = (core: TaskCore, event: Of<'error'>): void => {
     attempt === task.attempt &&
     (task.worker === undefined || (task.worker.nodeId === nodeId && core.hasCopy(task)))
   if (!isCurrent) {
-    core.effect({ kind: 'ack', when: 'now' })
+    // What made its attempt an old one may not be on record yet: until then, it is not old.
+    core.effect({ kind: 'ack', when: task.change === undefined ? 'now' : 'durable' })
     return
   }
   noteEnd(task, event, error.kind)

@@ -399,6 +399,28 @@ t.test('an outcome that comes again is acknowledged when it is durable', async (
   t.match(act(completed()(staged)), [{ kind: 'ack', when: 'now' }])
 })
 
+t.test('an error told again is acknowledged when its first telling is on record', (t) => {
+  const staged = stage('running', { retries: 1 })
+  const { act, commit, at } = staged
+  const fails = (): TaskEvent => ({
+    kind: 'error',
+    nodeId: 'w1',
+    taskId: taskId(1),
+    attempt: 1,
+    error: { kind: 'RunningError', exit_code: 1 },
+    result: undefined,
+    ...at(),
+  })
+  const acksOf = (effects: readonly TaskEffect[]) =>
+    effects.flatMap((effect) => (effect.kind === 'ack' ? effect.when : []))
+  t.same(acksOf(act(fails())), ['durable'])
+  t.equal(staged.task.attempt, 2)
+  t.same(acksOf(act(fails())), ['durable'], 'a restart would find the first attempt')
+  commit()
+  t.same(acksOf(act(fails())), ['now'])
+  t.end()
+})
+
 t.test('a success of an old attempt closes it, the other copy is aborted', async (t) => {
   const staged = stage('running')
   const { act, commit, task } = staged
