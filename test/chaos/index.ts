@@ -1,11 +1,12 @@
-// Chaos: the real binary under kill -9 and SIGSTOP, judged by the same checker as simulated
-// histories:
+// Chaos: the real binary under kill -9, SIGSTOP and broken connections, judged by the same
+// checker as simulated histories:
 //
 //   npm run test:chaos                            three rounds
 //   CHAOS_ROUNDS=20 CHAOS_SEED=7 npm run test:chaos
 //
-// A round is a mesh of its own: one manager, three workers, and tasks whose programs write down when they start and end. The history is made of those lines and
-// of what the client was told; between processes its order is only as good as their clocks,
+// A round is a mesh of its own: one manager, three workers, a relay before each of them, and
+// tasks whose programs write down when they start and end. The history is made of those lines
+// and of what the client was told; between processes its order is only as good as their clocks,
 // so the rules that need more are left out.
 
 import { checkHistory } from '../../src/sim/checker.ts'
@@ -27,14 +28,22 @@ const round = async (seed: number): Promise<number> => {
     const lasting = Array.from({ length: TASKS }, () => random.between(0.05, 1.5))
     const taskIds = await mesh.submit(lasting)
     const untilMs = Date.now() + FAULTS_MS
-    let faults = 0
+    const faults = new Map<string, number>()
     while (Date.now() < untilMs) {
       await pause(random.between(50, 700))
       const worker = random.pick(mesh.workers)
       const forMs = random.spread(50, 3_000)
-      const what = random.pick(['kill', 'stop', 'manager'] as const)
+      const what = random.pick([
+        'kill',
+        'stop',
+        'cut',
+        'stall',
+        'half',
+        'manager',
+      ] as const)
       if (what === 'manager') await mesh.stopManager(Math.min(forMs, 700))
-      if (what === 'manager' || worker.harm(what, forMs)) faults += 1
+      if (what === 'manager' || worker.harm(what, forMs))
+        faults.set(what, (faults.get(what) ?? 0) + 1)
     }
     for (const worker of mesh.workers) worker.heal()
     const told = await mesh.outcomes(taskIds)
@@ -46,7 +55,7 @@ const round = async (seed: number): Promise<number> => {
     })
     const starts = history.filter(({ kind }) => kind === 'started').length
     print(
-      `seed ${seed}: ${faults} faults, ${TASKS} tasks, ${starts} starts, ${violations.length} violations`,
+      `seed ${seed}: ${listed(faults)}, ${TASKS} tasks, ${starts} starts, ${violations.length} violations`,
     )
     for (const { rule, says } of violations) print(`  ${rule}: ${says}`)
     return violations.length
@@ -54,6 +63,9 @@ const round = async (seed: number): Promise<number> => {
     await mesh.close()
   }
 }
+
+const listed = (faults: ReadonlyMap<string, number>): string =>
+  [...faults].map(([what, count]) => `${count} ${what}`).join(', ')
 
 let failed = 0
 for (let i = 0; i < Number(CHAOS_ROUNDS); i++)

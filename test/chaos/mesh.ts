@@ -1,15 +1,18 @@
-// A real mesh to be harmed: a manager, workers and a client. Connections are not broken from
-// outside: the handshake proves the port that was dialled, so no proxy gets between.
+// A real mesh to be harmed: a manager, workers and a client. Each worker has its own state
+// directory, as one on another machine has, and reaches its manager through a relay.
 
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import type { TaskDone } from '../../protocol/index.ts'
 import { type Client, connect } from '../../src/index.ts'
+import { type Break, Relay } from './relay.ts'
 
+const run = promisify(execFile)
 const binary = fileURLToPath(new URL('../../manyhands.js', import.meta.url))
 
 /** Writes a line when it starts and when it ends: time, what, task, attempt, host, pid. */
@@ -28,24 +31,28 @@ export interface Life {
   endedMs: number | undefined
 }
 
+export type Harm = 'kill' | 'stop' | Break
+
 export class ChaosWorker {
   readonly name: string
   readonly lives: Life[] = []
   readonly #state: string
+  readonly #relay: Relay
   #child: ChildProcess | undefined
   #undo: (() => void) | undefined
   #timer: NodeJS.Timeout | undefined
 
-  constructor(name: string, state: string) {
+  constructor(name: string, state: string, relay: Relay) {
     this.name = name
     this.#state = state
+    this.#relay = relay
     this.#boot()
   }
 
   #boot(): void {
     const boot = `${this.name}.${this.lives.length + 1}`
     const args = ['--role', 'worker', '--name', this.name, '--cores', '2', '--no-mdns']
-    const where = ['--state', this.#state]
+    const where = ['--state', this.#state, '--join', `127.0.0.1:${this.#relay.port}`]
     this.lives.push({ boot, bootedMs: Date.now(), endedMs: undefined })
     this.#child = spawn(process.execPath, [binary, ...args, ...where], {
       stdio: 'ignore',
@@ -53,14 +60,15 @@ export class ChaosWorker {
   }
 
   /** Does it harm, undone after a while; false: it suffers already. */
-  harm(what: 'kill' | 'stop', forMs: number): boolean {
+  harm(what: Harm, forMs: number): boolean {
     if (this.#undo !== undefined) return false
     this.#undo = this.#begin(what)
     this.#timer = setTimeout(() => this.heal(), forMs)
     return true
   }
 
-  #begin(what: 'kill' | 'stop'): () => void {
+  #begin(what: Harm): () => void {
+    if (what !== 'stop' && what !== 'kill') return this.#relay.break(what)
     if (what === 'stop') {
       this.#child?.kill('SIGSTOP')
       return () => void this.#child?.kill('SIGCONT')
@@ -81,6 +89,7 @@ export class ChaosWorker {
   close(): void {
     clearTimeout(this.#timer)
     this.#child?.kill('SIGKILL')
+    this.#relay.close()
   }
 }
 
@@ -105,11 +114,15 @@ export const startMesh = async (count: number): Promise<ChaosMesh> => {
   const manager = spawn(process.execPath, [binary, ...args, '--state', state], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  await isUp(manager)
-  const workers = Array.from(
-    { length: count },
-    (_, i) => new ChaosWorker(`w${i + 1}`, state),
-  )
+  const port = await portOf(manager)
+  const workers: ChaosWorker[] = []
+  for (let i = 1; i <= count; i++) {
+    const name = `w${i}`
+    const own = join(place, name)
+    const member = ['--role', 'worker', '--name', name, '--out', own, '--state', state]
+    await run(process.execPath, [binary, 'issue', ...member])
+    workers.push(new ChaosWorker(name, own, await Relay.to(port)))
+  }
   const client = await connect({ state, discoverMs: 0 })
   return {
     client,
@@ -144,13 +157,14 @@ export const startMesh = async (count: number): Promise<ChaosMesh> => {
   }
 }
 
-/** Resolves when it says that it listens. */
-const isUp = (manager: ChildProcess): Promise<void> =>
+/** Resolves when it says where it listens. */
+const portOf = (manager: ChildProcess): Promise<number> =>
   new Promise((resolve, reject) => {
     let said = ''
     const look = (data: Buffer): void => {
       said += data.toString()
-      if (/listening/.test(said)) resolve()
+      const [, port] = /wss:\/\/127\.0\.0\.1:(\d+)/.exec(said) ?? []
+      if (port !== undefined) resolve(Number(port))
     }
     manager.stdout?.on('data', look)
     manager.stderr?.on('data', look)
