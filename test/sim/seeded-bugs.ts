@@ -229,7 +229,7 @@ export const seededBugs: readonly SeededBug[] = [
     'a loss counts when the boot is surely gone',
     edit(
       'machines/roster',
-      "const certain = cause === 'refused';",
+      "const certain = cause !== 'lease-over';",
       'const certain = true;',
     ),
   ),
