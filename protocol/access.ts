@@ -6,14 +6,20 @@
 
 import { WAYS, type Way } from './exchange.ts'
 import { type Kind, kinds, type Respond, rowOf } from './exchanges/index.ts'
-import type { NodeType } from './scalars.ts'
-import type { Rights, ScopeName } from './scopes.ts'
+import type { HostName, NodeType } from './scalars.ts'
+import { holdsAt, type Rights, type ScopeName } from './scopes.ts'
 
 /** Who asks, as its certificate says. */
 export interface Asker {
   readonly role: NodeType
   /** Of a client. */
   readonly rights?: Rights | undefined
+}
+
+/** Who is asked. */
+export interface Asked {
+  readonly role: NodeType
+  readonly hostName: HostName
 }
 
 /** What a request is answered that its sender may not make. */
@@ -26,7 +32,7 @@ export interface Denial {
 export type Denials = ReadonlyMap<Kind, Denial>
 
 /** For one peer; to be kept with its connection. */
-export const denialsFor = (asker: Asker, to: NodeType): Denials =>
+export const denialsFor = (asker: Asker, to: Asked): Denials =>
   new Map(
     kinds.flatMap((kind) => {
       const denial = denialOf(kind, asker, to)
@@ -34,20 +40,30 @@ export const denialsFor = (asker: Asker, to: NodeType): Denials =>
     }),
   )
 
-/** Why this asker does not ask a node of the role `to` for this kind; undefined: it may. */
+/** Why this asker does not ask that node for this kind; undefined: it may. */
 export const denialOf = (
   kind: Kind,
   { role, rights }: Asker,
-  to: NodeType,
+  to: Asked,
 ): Denial | undefined => {
-  const { direction, scope } = rowOf(kind)
+  const { direction, scope, isHere } = rowOf(kind)
   const ways: readonly Way[] = WAYS[direction]
   const isOf = (way: NodeType | 'any', its: NodeType) => way === 'any' || way === its
-  if (!ways.some(([from, at]) => isOf(from, role) && isOf(at, to)))
-    return misdirected(kind, role, to)
-  if (role !== 'client' || scope === undefined || rights?.has(scope)) return undefined
-  return { kind: 'Error', body: { code: 'forbidden', message: lacks(scope, rights) } }
+  if (!ways.some(([from, at]) => isOf(from, role) && isOf(at, to.role)))
+    return misdirected(kind, role, to.role)
+  if (role !== 'client' || scope === undefined) return undefined
+  const where = rights?.get(scope)
+  if (where === undefined) return forbidden(lacks(scope, rights))
+  if (isHere !== true || holdsAt(where, to.hostName)) return undefined
+  return forbidden(
+    `the certificate of this client gives the scope ${scope} on ${[...where].join(', ')}, which ${to.hostName} is not`,
+  )
 }
+
+const forbidden = (message: string): Denial => ({
+  kind: 'Error',
+  body: { code: 'forbidden', message },
+})
 
 /** Says no, if the request may not be made. Did it? */
 export const isDenied = <K extends Kind>(

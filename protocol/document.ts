@@ -5,7 +5,7 @@
 // frame (the upgrade) and the roles' own times are not this folder's, and are given.
 
 import * as t from 'io-ts'
-import { type Exchange, WAYS } from './exchange.ts'
+import { type Exchange, type Feature, WAYS } from './exchange.ts'
 import { ErrorAnswer, ErrorCode, type Kind, kinds, rowOf } from './exchanges/index.ts'
 import { WORTH_MS } from './flow.ts'
 import { INTRODUCTION_MS } from './introduction.ts'
@@ -49,6 +49,13 @@ const ROLES = {
   hub: 'kept for later',
 }
 
+/** What a node may list in its introduction. */
+const FEATURES: Readonly<Record<Feature, string>> = {
+  membership: 'takes part in renewing certificates and in spreading who was taken out',
+  issuer: 'has the key of the authority, or leads to it',
+  processes: 'starts, stops and shows programs by name',
+}
+
 /** How values stand in JSON and on the wire, and where a schema says less than a node checks. */
 const CONVENTIONS = {
   schemas:
@@ -83,7 +90,7 @@ export const documentOf = (around: Surroundings) => {
     major: 1,
     minor: around.minor,
     subprotocol: around.subprotocol,
-    features: [],
+    features: FEATURES,
     conventions: CONVENTIONS,
     roles: ROLES,
     upgrade: around.upgrade,
@@ -165,6 +172,8 @@ const exchangeOf = (kind: Kind, row: Exchange, schemas: Schemas) => ({
   ways: WAYS[row.direction].map(([from, to]) => ({ from, to })),
   /** What a client's certificate must give; null: clients do not ask it. */
   scope: row.scope ?? null,
+  /** Whether that scope has to hold for the host that is asked. */
+  here: row.isHere ?? false,
   place: placeOf(kind),
   /** Where bytes travel that wait for room on a slow link: request, answer or nowhere. */
   data: row.data ?? null,

@@ -30,6 +30,7 @@ export const WAYS = {
     ['client', 'manager'],
     ['manager', 'worker'],
   ],
+  'client -> any': [['client', 'any']],
 } as const satisfies Readonly<Record<string, readonly Way[]>>
 
 export type Direction = keyof typeof WAYS
@@ -40,8 +41,9 @@ type OfClients = Extract<Direction, `client${string}`>
 /**
  * What a node may list among its `features`. `membership`: it takes part in renewing
  * certificates and in spreading revocations. `issuer`: it has the authority's key.
+ * `processes`: it starts, stops and shows programs by name.
  */
-export type Feature = 'membership' | 'issuer'
+export type Feature = 'membership' | 'issuer' | 'processes'
 
 interface Row<Q extends t.Mixed, A extends Record<string, t.Mixed>> {
   readonly about: string
@@ -63,8 +65,17 @@ export type Exchange<
   A extends Record<string, t.Mixed> = Record<string, t.Mixed>,
 > = Row<Q, A> &
   (
-    | { readonly direction: OfClients; readonly scope: ScopeName }
-    | { readonly direction: Exclude<Direction, OfClients>; readonly scope?: never }
+    | {
+        readonly direction: OfClients
+        readonly scope: ScopeName
+        /** It acts on the very host that is asked, so the scope has to hold there. */
+        readonly isHere?: true
+      }
+    | {
+        readonly direction: Exclude<Direction, OfClients>
+        readonly scope?: never
+        readonly isHere?: never
+      }
   )
 
 /** Declares a row; exists for its types. */

@@ -35,6 +35,14 @@ export type { AskFailure } from './failure.ts'
 export type { IntroductionOptions, Refusal } from './introduction.ts'
 export type { Limits } from './limits.ts'
 export { CLOSE, DEFAULT_LIMITS } from './limits.ts'
+export type {
+  ProcessInfo,
+  ProcessSpec,
+  ProcessState,
+  Readiness,
+  RestartPolicy,
+  Signal,
+} from './process.ts'
 export type { Handle } from './requests.ts'
 export type { BootId, LedgerId, Rel } from './scalars.ts'
 export { HostName, NodeId, NodeType, TaskId } from './scalars.ts'

@@ -39,13 +39,14 @@ const table = (): string => {
 /** Who may ask what, a row for each kind. */
 const accessTable = (): string => {
   const rows = kinds.map((kind) => {
-    const { direction, scope } = rowOf(kind)
+    const { direction, scope, isHere } = rowOf(kind)
     const ways: readonly Way[] = WAYS[direction]
     const asked = ways.map(([from, to]) => `${from} to ${to}`).join(', ')
     // Nobody asks a client, so this is what strangers get.
-    const denial = denialOf(kind, { role: 'hub' }, 'client')
+    const denial = denialOf(kind, { role: 'hub' }, { role: 'client', hostName: '' })
     const wrong = denial?.kind === 'Error' ? 'Error{wrong-role}' : denial?.kind
-    return `| ${kind} | ${asked} | ${scope ?? ''} | ${wrong ?? ''} |`
+    const here = isHere === true ? ', for that host' : ''
+    return `| ${kind} | ${asked} | ${scope ?? ''}${here} | ${wrong ?? ''} |`
   })
   return [
     '| request | asked by, of | scope of a client | anybody else gets |',

@@ -1,6 +1,14 @@
 // Manyhands for embedding: the public names, written by hand.
 
-export type { NodeInfo, TaskDone, TaskRequest, TaskSummary } from '../protocol/index.ts'
+export type {
+  NodeInfo,
+  ProcessInfo,
+  ProcessSpec,
+  Signal,
+  TaskDone,
+  TaskRequest,
+  TaskSummary,
+} from '../protocol/index.ts'
 export type {
   BatchProgress,
   BatchRun,
@@ -17,6 +25,7 @@ export {
 } from './client/client.ts'
 export { type ConnectOptions, connect } from './client/connect.ts'
 export { ClientError, type ClientFailure, isClientError } from './client/failures.ts'
+export type { Host, StartedProcess, WhichProcess } from './client/host.ts'
 export type { TaskStdin } from './client/input.ts'
 export type { OutputOptions } from './client/output.ts'
 export type { TaskRun } from './client/run.ts'

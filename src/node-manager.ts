@@ -1,7 +1,9 @@
 // The manager of a node, made from its parts. Loaded only where a manager is started.
 
 import { createMemoryLedger } from './ledger/memory.ts'
+import type { Programs } from './node-programs.ts'
 import type { PrepareRole, RoleParts } from './node-role.ts'
+import type { Mesh } from './ports.ts'
 import { startManager } from './roles/manager.ts'
 
 /** The base-36 digits of a ledger's id (protocol, LedgerId). */
@@ -10,10 +12,13 @@ const LEDGER_ID_LENGTH = 10
 export const prepareManager: PrepareRole = async (parts) => {
   const { clock, random, log, options } = parts
   const ledger = createMemoryLedger({ id: ledgerId(parts) })
+  const isServing = options.processes ?? false
   return {
     introduction: { ledger_id: ledger.id },
     about: 'tasks in memory: they end with this process',
+    features: isServing ? ['processes'] : [],
     begin: async (mesh, address) => {
+      const programs = isServing ? await openOwnPrograms(parts, mesh) : undefined
       const { node_id, boot_id, host_name, pid, version } = parts.self
       const manager = await startManager({
         clock,
@@ -37,16 +42,28 @@ export const prepareManager: PrepareRole = async (parts) => {
         stopped: parts.fail,
       })
       return {
-        handlers: manager.handlers,
+        handlers: { ...manager.handlers, ...programs?.processes?.handlers },
         peerConnected: (peer) => manager.peerConnected(peer),
         peerLost: (peer, how) => manager.peerLost(peer, how),
+        ...(programs !== undefined && { drain: () => stopProcesses(programs) }),
         close: async () => {
           await manager.close()
+          await programs?.close()
           await ledger.close()
         },
       }
     },
   }
+}
+
+/** Loaded only by a manager that was told to run programs. */
+const openOwnPrograms = async (parts: RoleParts, mesh: Mesh): Promise<Programs> => {
+  const { openPrograms } = await import('./node-programs.ts')
+  return openPrograms(parts, mesh, { isServing: true })
+}
+
+const stopProcesses = async ({ processes }: Programs): Promise<void> => {
+  await processes?.drain()
 }
 
 /** A worker misses three pings before it gives up, and the manager waits for one more. */

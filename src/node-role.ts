@@ -22,7 +22,7 @@ export interface RoleParts {
 
 /** A role at work. */
 export interface NodeRole extends Role {
-  /** Takes no new work and waits up to `graceMs` for what runs. A worker's alone. */
+  /** Takes no new work and waits up to `graceMs` for tasks that run; processes are stopped. */
   drain?(graceMs: number): Promise<void>
   /** Ends it, and the processes it started. Its connections are closed afterwards. */
   close(): Promise<void>
@@ -32,6 +32,8 @@ export interface NodeRole extends Role {
 export interface PreparedRole {
   /** What the introduction says of it besides the node's identity. */
   readonly introduction: Partial<Introduction>
+  /** Names of optional kinds that it serves (the introduction's `features`). */
+  readonly features?: readonly string[]
   /** A line about what it brings, for the start's lines. */
   readonly about: string
   /** `address` tells where the node listens, once it does; '' before. */

@@ -1,35 +1,24 @@
-// The worker of a node, made from its parts: a runner with its launchers, the jobs' cache,
-// an outbox in memory. Loaded only where a worker is started.
+// The worker of a node, made from its parts: what runs programs, and an outbox in memory.
+// Loaded only where a worker is started.
 
-import { mkdirSync } from 'node:fs'
 import { availableParallelism, totalmem } from 'node:os'
-import { join } from 'node:path'
 import { memoryOutbox } from './ledger/memory-outbox.ts'
+import { openPrograms, placeOf } from './node-programs.ts'
 import type { PrepareRole, RoleParts } from './node-role.ts'
 import { Worker } from './roles/worker.ts'
 import { WORKER_DEFAULTS, type WorkerConfig } from './roles/worker-config.ts'
-import { createJobs } from './runner/jobs.ts'
-import { createRunner } from './runner/runner.ts'
-
-/** What a program gets of the node's own environment. */
-const PASSED_ON = ['PATH', 'HOME', 'LANG', 'TZ'] as const
-/** Where programs are searched when the node itself was started without a PATH. */
-const DEFAULT_PATH = '/usr/local/bin:/usr/bin:/bin'
 
 export const prepareWorker: PrepareRole = async (parts) => {
-  const { clock, random, log, directory } = parts
+  const { clock, random, log, options } = parts
   const config = configOf(parts)
+  const isServing = options.processes ?? true
   return {
     introduction: {},
+    features: isServing ? ['processes'] : [],
     about: `${config.cores} cores, ${gibibytes(config.memoryBytes)} GiB`,
     begin: async (mesh) => {
-      mkdirSync(config.directory, { recursive: true, mode: 0o700 })
-      const jobs = createJobs({
-        path: pathOf(config),
-        directory: join(directory, 'jobs'),
-      })
-      // After all that may fail: a launcher would be left behind.
-      const runner = createRunner({ directory: join(directory, 'runs'), log })
+      const programs = openPrograms(parts, mesh, { isServing })
+      const { runner, jobs, processes } = programs
       const outbox = memoryOutbox()
       const worker = new Worker({
         clock,
@@ -42,13 +31,15 @@ export const prepareWorker: PrepareRole = async (parts) => {
         config,
       })
       return {
-        handlers: worker.handlers,
+        handlers: { ...worker.handlers, ...processes?.handlers },
         peerConnected: (peer) => worker.peerConnected(peer),
         peerLost: (peer, how) => worker.peerLost(peer, how),
-        drain: (graceMs) => worker.drain(graceMs),
+        drain: async (graceMs) => {
+          await Promise.all([worker.drain(graceMs), processes?.drain()])
+        },
         close: async () => {
           await worker.close()
-          await runner.close()
+          await programs.close()
           await outbox.close()
         },
       }
@@ -58,12 +49,7 @@ export const prepareWorker: PrepareRole = async (parts) => {
 
 const gibibytes = (bytes: number): string => (bytes / 1024 ** 3).toFixed(1)
 
-const configOf = ({
-  options,
-  self,
-  environment,
-  directory,
-}: RoleParts): WorkerConfig => ({
+const configOf = ({ options, self, ...parts }: RoleParts): WorkerConfig => ({
   ...WORKER_DEFAULTS,
   nodeId: self.node_id,
   bootId: self.boot_id,
@@ -72,19 +58,5 @@ const configOf = ({
   memoryBytes: options.memoryBytes ?? totalmem(),
   labels: options.labels,
   resources: options.resources,
-  environment: environmentOf(environment),
-  directory: join(directory, 'work'),
+  ...placeOf(parts),
 })
-
-const environmentOf = (
-  given: RoleParts['environment'],
-): Readonly<Record<string, string>> => {
-  const passed = PASSED_ON.flatMap((name) => {
-    const value = given[name]
-    return value === undefined ? [] : [[name, value] as const]
-  })
-  return { PATH: DEFAULT_PATH, ...Object.fromEntries(passed) }
-}
-
-const pathOf = ({ environment: { PATH: path = DEFAULT_PATH } }: WorkerConfig): string =>
-  path

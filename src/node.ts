@@ -207,7 +207,12 @@ class Node implements RunningNode {
       environment: this.#around.environment,
       fail: (reason) => this.#fail(reason),
     })
-    const mesh = this.#makeMesh({ ...self, ...prepared.introduction })
+    const { introduction, features = [] } = prepared
+    const mesh = this.#makeMesh({
+      ...self,
+      ...introduction,
+      features: [...self.features, ...features],
+    })
     this.#mesh = mesh
     this.#role = await prepared.begin(mesh, () => this.url)
     const membership = this.#makeMembership(mesh, revocations.right)

@@ -25,6 +25,8 @@ export interface NodeOptions {
   readonly memoryBytes: number | undefined
   readonly labels: Readonly<Record<string, string>>
   readonly resources: Readonly<Record<string, number>>
+  /** Serves ProcessStart and its like; undefined: a worker does, others do not. */
+  readonly processes: boolean | undefined
   readonly graceMs: number
   readonly pingMs: number
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
@@ -131,6 +133,17 @@ export const NODE_FLAGS: readonly Flag[] = [
     why: 'short tasks end by themselves; longer ones run again elsewhere',
   },
   {
+    flag: 'processes',
+    about:
+      'members may start, stop and watch programs here by name; workers do it anyway',
+    why: 'a manager runs no programs unless it is told to',
+  },
+  {
+    flag: 'no-processes',
+    about: 'a worker that runs tasks alone',
+    why: 'a worker is there to run programs',
+  },
+  {
     flag: 'ping',
     value: 'TIME',
     about:
@@ -177,6 +190,7 @@ export const DEFAULTS: Omit<NodeOptions, 'role'> = {
   memoryBytes: undefined,
   labels: {},
   resources: {},
+  processes: undefined,
   graceMs: 30_000,
   pingMs: 5000,
   logLevel: 'info',
@@ -202,6 +216,7 @@ export const readNodeOptions = (given: Given): Either<readonly Fault[], NodeOpti
     memoryBytes: reader.read('memory', undefined, parseSize),
     labels: Object.fromEntries(reader.all('label', parsePair)),
     resources: Object.fromEntries(reader.all('resource', parseAmount)),
+    processes: processesOf(given),
     graceMs: reader.read('grace', DEFAULTS.graceMs, parseTime),
     pingMs: reader.read('ping', DEFAULTS.pingMs, parseTime),
     logLevel: reader.read('log-level', DEFAULTS.logLevel, wordOf(LEVELS)),
@@ -215,6 +230,13 @@ export const readNodeOptions = (given: Given): Either<readonly Fault[], NodeOpti
     return E.left([...missing, ...reader.faults])
   }
   return E.right({ ...options, role })
+}
+
+/** Undefined: as the role has it. Both said: no. */
+const processesOf = (given: Given): boolean | undefined => {
+  const { processes, 'no-processes': no } = given
+  if (no === true) return false
+  return processes === true ? true : undefined
 }
 
 const LEVELS = ['debug', 'info', 'warn', 'error'] as const

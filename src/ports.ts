@@ -18,6 +18,7 @@ import type {
   OutputPolicy,
   RequestOf,
   Rights,
+  Signal,
   TaskId,
 } from '../protocol/index.ts'
 import type { AskFailure, JobFailure } from './failures.ts'
@@ -145,7 +146,7 @@ export interface RunEvents {
 /** A running (or ended, and not yet released) program. */
 export interface Run {
   /** Signals the process group. Once ended it does nothing. */
-  kill(signal: 'SIGINT' | 'SIGTERM' | 'SIGKILL'): void
+  kill(signal: Signal): void
   /** Output from `offset`; waits up to `waitMs` for data or eof. After the end too, until `release`. */
   read(
     fd: 1 | 2,

@@ -6,10 +6,17 @@ import type { Exchange } from '../exchange.ts'
 import { fields, Milliseconds, OpenWord, Text } from '../scalars.ts'
 import { client } from './client.ts'
 import { membership } from './membership.ts'
+import { processes } from './processes.ts'
 import { relationship } from './relationship.ts'
 import { tasks } from './tasks.ts'
 
-export const exchanges = { ...relationship, ...tasks, ...client, ...membership }
+export const exchanges = {
+  ...relationship,
+  ...tasks,
+  ...client,
+  ...membership,
+  ...processes,
+}
 
 /**
  * Why a request was not dealt with, whatever its kind. A code of a newer peer is read as

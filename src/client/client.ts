@@ -1,6 +1,7 @@
 // Client: everything an embedding program or a face may ask of a mesh, on one connection
 // to its manager. It holds no state of the mesh; what is known, the manager knows.
 
+import * as E from 'fp-ts/lib/Either.js'
 import type {
   AnswerBodyOf,
   NodeInfo,
@@ -11,6 +12,7 @@ import type {
 } from '../../protocol/index.ts'
 import { type BatchRun, type RunAllOptions, runAll } from './batch.ts'
 import { ClientError } from './failures.ts'
+import { type DialUrl, type Host, openHost } from './host.ts'
 import type { Link } from './link.ts'
 import { type OutputOptions, readOutput } from './output.ts'
 import type { Tasks } from './pages.ts'
@@ -41,9 +43,12 @@ const RETRIES_PER_ASK = 256
 
 export class Client {
   readonly #link: Link
+  readonly #dial: DialUrl
+  readonly #hosts = new Map<string, Promise<Host>>()
 
-  constructor(link: Link) {
+  constructor(link: Link, dial: DialUrl = nowhere) {
     this.#link = link
+    this.#dial = dial
   }
 
   /** The manager's host_name. */
@@ -169,15 +174,33 @@ export class Client {
     return ids
   }
 
-  /** Ends the connection; what is open fails with `closed`. Tasks go on in the mesh. */
-  close(): Promise<void> {
-    return this.#link.close()
+  /**
+   * A host by its name, for the processes there; one connection each, kept until this
+   * client closes. Rejects with `not-found`, `unreachable`, or what a dial fails with.
+   */
+  host(hostName: string): Promise<Host> {
+    const known = this.#hosts.get(hostName)
+    if (known !== undefined) return known
+    const host = openHost(hostName, () => this.nodes(), this.#dial)
+    this.#hosts.set(hostName, host)
+    host.catch(() => this.#hosts.delete(hostName))
+    return host
+  }
+
+  /** Ends the connections; what is open fails with `closed`. Tasks and processes go on. */
+  async close(): Promise<void> {
+    const hosts = await Promise.allSettled(this.#hosts.values())
+    for (const host of hosts) if (host.status === 'fulfilled') await host.value.close()
+    await this.#link.close()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
 }
+
+const nowhere: DialUrl = (url) =>
+  Promise.resolve(E.left({ kind: 'no-mesh', looked: [`at ${url}`] }))
 
 const noTask = (taskId: string): ClientError =>
   new ClientError({ kind: 'not-found', what: `task ${taskId}` })

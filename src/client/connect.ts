@@ -48,7 +48,10 @@ export const connect = async (options: ConnectOptions = {}): Promise<Client> => 
     dialManager({ options, state: state.right, transport, self, signal })
   const first = await dial(options.signal)
   if (E.isLeft(first)) throw new ClientError(first.left)
-  return new Client(new Link(first.right, dial, options))
+  return new Client(new Link(first.right, dial, options), async (url, signal) => {
+    const search = { options, state: state.right, transport, self, signal }
+    return E.mapLeft(anyFailure)(await dialAny(search, url))
+  })
 }
 
 const stateFailure = (failure: {
@@ -123,11 +126,11 @@ const dialAnnounced = async (
   return E.mapLeft(anyFailure)(await dialOne(search, url))
 }
 
-const dialOne = async (
+const dialAny = (
   { options, transport, self, signal }: Search,
   url: string,
-): Promise<Either<DialFailure | ClientFailure, Connection>> => {
-  const dialled = await dialMesh({
+): Promise<Either<DialFailure, Connection>> =>
+  dialMesh({
     url,
     transport,
     self,
@@ -135,6 +138,12 @@ const dialOne = async (
     ...(options.log && { log: options.log }),
     ...(signal && { signal }),
   })
+
+const dialOne = async (
+  search: Search,
+  url: string,
+): Promise<Either<DialFailure | ClientFailure, Connection>> => {
+  const dialled = await dialAny(search, url)
   if (E.isLeft(dialled) || dialled.right.peer.role === 'manager') return dialled
   const { hostName, role } = dialled.right.peer
   await dialled.right.close()

@@ -27,8 +27,10 @@ export type ClientFailure =
       readonly code: string
       readonly message: string
     }
-  /** No such task or batch at this manager. */
-  | { readonly kind: 'not-found'; readonly what: string }
+  /** No such task or batch at this manager; host or process, where `list` says what lists them. */
+  | { readonly kind: 'not-found'; readonly what: string; readonly list?: string }
+  /** A node that is known cannot be reached from here, or does not serve what is asked. */
+  | { readonly kind: 'unreachable'; readonly host: string; readonly reason: string }
   /** The peer broke the protocol. */
   | { readonly kind: 'protocol'; readonly exchange: Kind; readonly detail: string }
   /** The caller's signal ended it. */
@@ -69,9 +71,13 @@ export const describeFailure = (failure: ClientFailure): string => {
     case 'no-answer':
       return `no answer to ${failure.exchange} in ${failure.afterMs} ms; the manager hangs or is overloaded, try again`
     case 'rejected':
-      return `the manager refused ${failure.exchange} (${failure.code})${failure.message === '' ? '' : `: ${failure.message}`}`
+      return `${failure.exchange} was refused (${failure.code})${failure.message === '' ? '' : `: ${failure.message}`}`
     case 'not-found':
-      return `no such ${failure.what} at this manager; list what there is with: manyhands tasks`
+      return failure.list === undefined
+        ? `no such ${failure.what} at this manager; list what there is with: manyhands tasks`
+        : `there is no ${failure.what}; list what there is with: ${failure.list}`
+    case 'unreachable':
+      return `${failure.host} cannot be asked: ${failure.reason}`
     case 'protocol':
       return `the manager's answer to ${failure.exchange} was not understood (${failure.detail}); are both of one version?`
     case 'aborted':

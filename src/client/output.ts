@@ -31,32 +31,48 @@ const GRACE_MS = 5_000
 /** A follower that pauses says so this often, or its `stream` would turn into `capture`. */
 const STAY_MS = 10_000
 
-export async function* readOutput(
+/** A task's output. */
+export const readOutput = (
   link: Asks,
   taskId: string,
   options: OutputOptions = {},
-): AsyncGenerator<Uint8Array> {
+): AsyncGenerator<Uint8Array> => {
   const { fd = 1, follow = true, signal } = options
+  const read = (at: At) => readAt(link, { taskId, fd, follow, signal, ...at })
+  const stay = ({ offset }: At) => stayFollower(link, { taskId, fd, offset })
+  return readPlaces(read, options, stay)
+}
+
+/** A stretch of output that is wanted: from a byte on, of an attempt if that is known. */
+export interface At {
+  readonly offset: number
+  readonly attempt: number | undefined
+}
+
+/** Output by whatever reads it at a place; `stay` keeps the place while the caller pauses. */
+export async function* readPlaces(
+  readAt: (at: At) => Promise<OutputData>,
+  options: OutputOptions,
+  stay?: (at: At) => NodeJS.Timeout,
+): AsyncGenerator<Uint8Array> {
+  const { follow = true } = options
   const place = new Place(options)
-  const read = () => readAt(link, { taskId, fd, follow, signal, ...place.next })
-  let next = read()
+  let next = readAt(place.next)
   for (;;) {
     const answer = await next
     const { data } = answer
     const isLast = place.passed(answer) || (!follow && data.byteLength === 0)
     if (!isLast) {
-      next = read()
+      next = readAt(place.next)
       // Its failure is met by the await above, which may come later than the failure.
       next.catch(() => undefined)
     }
     if (data.byteLength > 0) {
-      const { offset } = place.next
-      const stay =
-        follow && !isLast ? stayFollower(link, { taskId, fd, offset }) : undefined
+      const staying = follow && !isLast ? stay?.(place.next) : undefined
       try {
         yield data
       } finally {
-        clearInterval(stay)
+        clearInterval(staying)
       }
     }
     if (isLast) return
@@ -77,7 +93,7 @@ class Place {
     this.#offset = options.from ?? 0
   }
 
-  get next(): { readonly offset: number; readonly attempt: number | undefined } {
+  get next(): At {
     return { offset: this.#offset, attempt: this.#attempt }
   }
 

@@ -93,6 +93,7 @@ const codeOf = (failure: ClientFailure): number => {
     case 'state':
     case 'refused':
     case 'lost':
+    case 'unreachable':
       return EXIT.noMesh
     case 'not-found':
       return EXIT.notFound

@@ -11,6 +11,8 @@ import {
   addMembers,
   addRevoke,
 } from './membership-verbs.ts'
+import { isProcessAddress } from './process-address.ts'
+import { addPs, addSignal, addStart, addStop } from './process-verbs.ts'
 import {
   parseAmount,
   parseCount,
@@ -41,6 +43,11 @@ export const addVerbs = (program: Command, io: Io, done: Done): void => {
   addSubmit(program, io, done)
   addRetry(program, io, done)
   addCancel(program, io, done)
+  program.commandsGroup('Programs on hosts:')
+  addPs(program, io, done)
+  addStart(program, io, done)
+  addStop(program, io, done)
+  addSignal(program, io, done)
   program.commandsGroup('Watching:')
   addWait(program, io, done)
   addTasks(program, io, done)
@@ -315,16 +322,28 @@ const addShow = (program: Command, io: Io, done: Done): void => {
 const addLogs = (program: Command, io: Io, done: Done): void => {
   meshFlags(
     verb(program, 'logs', {
-      about: 'what a task wrote',
+      about: 'what a task or processes wrote',
       examples:
-        'manyhands logs 17\nmanyhands logs -f 17 | grep error\nmanyhands logs --from 1000000 17',
+        'manyhands logs 17\nmanyhands logs -f 17 | grep error\nmanyhands logs --from 1000000 17\nmanyhands logs -f pi/4711 nas/p3',
     })
-      .argument('<id>', ID)
+      .argument(
+        '<id...>',
+        `${ID}; or processes, as HOST/PID: of several each line behind its name`,
+      )
       .option('-f, --follow', 'go on until it ends')
       .option('--from <byte>', 'from this byte of its output on', parsed(parseCount(0)))
       .option('--stderr', 'its stderr instead of its stdout')
-      .option('--json', 'one line: a list of one object; with -f one for each piece'),
-  ).action(async (id: string, options) => {
+      .option(
+        '--json',
+        'one line: a list of one object; with -f one for each piece; of processes one for each line',
+      ),
+  ).action(async (ids: string[], options) => {
+    if (ids.every(isProcessAddress)) {
+      const { processLogs } = await import('./process-logs.ts')
+      return done(await processLogs(io, ids, options))
+    }
+    const [id = '', ...more] = ids
+    if (more.length > 0) throw new UsageError('expected one task, or processes alone')
     const { logs } = await import('./logs.ts')
     done(await logs(io, id, options))
   })

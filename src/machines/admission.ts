@@ -21,6 +21,11 @@ export interface Capacity {
 const UNSAFE =
   /^(LD_.*|DYLD_.*|NODE_OPTIONS|BASH_ENV|ENV|PYTHONSTARTUP|PYTHONPATH|PERL5OPT|PERL5LIB|RUBYOPT|RUBYLIB|GCONV_PATH|BASH_FUNC_.*)$/
 
+/** A variable of these by which it does. */
+export const unsafeVariable = (
+  env: Readonly<Record<string, string>>,
+): string | undefined => Object.keys(env).find((name) => UNSAFE.test(name))
+
 /** Why this worker does not take the task; undefined if it does. */
 export const refusal = (task: Assignment, at: Capacity): RefusalReason | undefined => {
   if (isInvalid(task)) return 'invalid'
@@ -29,7 +34,7 @@ export const refusal = (task: Assignment, at: Capacity): RefusalReason | undefin
   }
   if (task.requires !== undefined && !fits(task.requires, at)) return 'specs'
   if (task.env !== undefined && !at.allowsUnsafeEnvironment) {
-    for (const name of Object.keys(task.env)) if (UNSAFE.test(name)) return 'forbidden'
+    if (unsafeVariable(task.env) !== undefined) return 'forbidden'
   }
   return undefined
 }

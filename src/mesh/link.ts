@@ -244,7 +244,10 @@ export class Link {
     if (this.#ending !== undefined) return
     const { self, socket } = this.#options
     this.#peer = peerOf(introduction, socket)
-    this.#denials = denialsFor(this.#peer, self.node_type)
+    this.#denials = denialsFor(this.#peer, {
+      role: self.node_type,
+      hostName: self.host_name,
+    })
     this.#options.events.introduced(this)
   }
 

@@ -4,7 +4,7 @@
 
 import { unlink, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { OutputData } from '../../protocol/index.ts'
+import type { OutputData, Signal } from '../../protocol/index.ts'
 import type { KeptOutput, Run, RunEnd, RunEvents, RunSpec } from '../ports.ts'
 import type { Fifo, FifoPool } from './fifos.ts'
 import type { Exit, SpawnFailure, StartRequest } from './frames.ts'
@@ -242,7 +242,7 @@ export class ActiveRun implements Run {
     })
   }
 
-  kill(signal: 'SIGINT' | 'SIGTERM' | 'SIGKILL'): void {
+  kill(signal: Signal): void {
     if (this.#hasEnded) return
     if (this.#isStarted) this.#launcher?.kill(this.id, signal)
     else if (this.#wantedSignal !== 'SIGKILL') this.#wantedSignal = signal

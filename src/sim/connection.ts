@@ -133,7 +133,10 @@ export class End {
       // Every client is the user who made the mesh.
       rights: CLIENT_RIGHTS,
     }
-    this.denials = denialsFor(this.peer, this.owner.role)
+    this.denials = denialsFor(this.peer, {
+      role: this.owner.role,
+      hostName: this.owner.name,
+    })
     this.owner.introduced(this)
   }
 

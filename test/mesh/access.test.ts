@@ -26,7 +26,7 @@ import { askOn, keptLog } from './support.ts'
 /** NodeTypeRequest is the conversation's own, and tested with it. */
 const ASKED = kinds.filter((kind) => kind !== 'NodeTypeRequest')
 
-/** From role to role; `client:SCOPE` with that scope. Everything else is not allowed. */
+/** From role to role; `client:SCOPE` with that scope; `here`: any role, where it holds. Nothing else is. */
 const ALLOWED: Readonly<Record<Kind, readonly string[]>> = {
   NodeTypeRequest: ['any'],
   ManagerRequest: ['worker manager'],
@@ -54,6 +54,14 @@ const ALLOWED: Readonly<Record<Kind, readonly string[]>> = {
   CertificateRenew: ['any'],
   CertificateShow: ['any'],
   RevocationsRead: ['any'],
+  ProcessStart: ['client:processes here'],
+  ProcessStop: ['client:processes here'],
+  ProcessQuery: ['client:read here'],
+  ProcessWait: ['client:read here'],
+  ProcessList: ['client:read here'],
+  ProcessSignal: ['client:processes here'],
+  ProcessInput: ['client:processes here'],
+  ProcessOutputRead: ['client:read here'],
 }
 
 /** What the wrong role is answered, where it is not Error{wrong-role}. */
@@ -84,23 +92,35 @@ const ASKERS: readonly Asker[] = [
   { role: 'client', scopes: [] },
   { role: 'client', scopes: ALL_SCOPES },
   { role: 'client', scopes: ['read@lab-*', 'tasks:run@lab-?'] },
+  { role: 'client', scopes: ['read@work*', 'processes@*b'] },
   // Scopes are a client's: in the certificate of another role they give nothing.
   { role: 'worker', scopes: ALL_SCOPES },
 ]
+
+/** The nodes of this test are called as their roles. */
+const HELD: Readonly<Record<string, readonly string[]>> = {
+  'read@work*': ['read worker'],
+  'processes@*b': ['processes hub'],
+}
 
 /** undefined: its handler is called; else what it is answered. */
 const expected = (kind: Kind, { role, scopes }: Asker, to: NodeType) => {
   const ways = ALLOWED[kind]
   if (ways.includes('any') || ways.includes(`${role} ${to}`)) return undefined
   const names = scopes.map((scope) => scope.split('@')[0])
-  const taken = ways.find((way) => role === 'client' && way.endsWith(` ${to}`))
+  const taken = ways.find(
+    (way) => role === 'client' && (way.endsWith(` ${to}`) || way.endsWith(' here')),
+  )
   const scope = /^client:(\S+) /.exec(taken ?? '')?.[1]
   if (scope === undefined)
     return TO_STRANGERS[kind] ?? { kind: 'Error', body: { code: 'wrong-role' } }
-  if (names.includes(scope)) return undefined
+  const holds = scopes.some(
+    (one) => one === scope || HELD[one]?.some((it) => it === `${scope} ${to}`),
+  )
+  if (taken?.endsWith(' here') ? holds : names.includes(scope)) return undefined
   return {
     kind: 'Error',
-    body: { code: 'forbidden', message: RegExp(`scope ${scope},`) },
+    body: { code: 'forbidden', message: RegExp(`scope ${scope}(,| on .* is not)`) },
   }
 }
 

@@ -90,6 +90,7 @@ const SCALARS: Readonly<Record<string, Values>> = {
   BootId: fc.stringMatching(/^[0-9a-f]{16}$/),
   LedgerId: fc.stringMatching(/^[0-9a-z]{10}$/),
   TaskId: fc.stringMatching(/^[0-9a-z]{10}-[1-9][0-9]{0,15}$/),
+  ProcessId: fc.integer({ min: 1, max: 10 ** 15 }).map((number) => `p${number}`),
   Rel: fc.stringMatching(/^[0-9a-zA-Z_-]{1,32}$/),
   Sha256: fc.stringMatching(/^[0-9a-f]{64}$/),
   HostName: fc.stringMatching(

@@ -195,7 +195,8 @@ export const createMemoryMesh = (clock: Clock): MemoryMesh => {
         const handler = target.part?.handlers[kind] as
           | ((body: unknown, respond: typeof answer, from: Peer | undefined) => void)
           | undefined
-        const denial = peer && denialOf(kind, peer, target.spec.role)
+        const denial =
+          peer && denialOf(kind, peer, { hostName: target.spec.name, ...target.spec })
         if (denial !== undefined) answer(denial.kind, denial.body)
         else if (handler === undefined) answer('Error', { code: 'wrong-role' })
         else handler(body, answer, peer)

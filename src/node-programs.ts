@@ -1,0 +1,72 @@
+// What runs programs in a node, for tasks and for processes alike: one runner with its
+// launchers, the jobs' cache, and the processes that members start here by name.
+
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import type { RoleParts } from './node-role.ts'
+import type { Jobs, Mesh } from './ports.ts'
+import { PROCESSES_DEFAULTS } from './roles/process-spec.ts'
+import { Processes } from './roles/processes.ts'
+import { createJobs } from './runner/jobs.ts'
+import { createRunner, type LocalRunner } from './runner/runner.ts'
+
+/** What a program gets of the node's own environment. */
+const PASSED_ON = ['PATH', 'HOME', 'LANG', 'TZ'] as const
+/** Where programs are searched when the node itself was started without a PATH. */
+const DEFAULT_PATH = '/usr/local/bin:/usr/bin:/bin'
+
+export interface Programs {
+  readonly runner: LocalRunner
+  readonly jobs: Jobs
+  /** Undefined: this node does not serve them. */
+  readonly processes: Processes | undefined
+  /** Kills whatever runs. */
+  close(): Promise<void>
+}
+
+/** Where programs of this node run that name no directory, and what they find there. */
+export const placeOf = ({
+  environment,
+  directory,
+}: Pick<RoleParts, 'environment' | 'directory'>) => ({
+  environment: environmentOf(environment),
+  directory: join(directory, 'work'),
+})
+
+/** Makes the directories and starts the first launcher. Throws if the directories cannot be made. */
+export const openPrograms = (
+  parts: RoleParts,
+  mesh: Mesh,
+  { isServing }: { readonly isServing: boolean },
+): Programs => {
+  const { clock, log, self, directory } = parts
+  const place = placeOf(parts)
+  mkdirSync(place.directory, { recursive: true, mode: 0o700 })
+  const { PATH: path = DEFAULT_PATH } = place.environment
+  const jobs = createJobs({ path, directory: join(directory, 'jobs') })
+  // After all that may fail: a launcher would be left behind.
+  const runner = createRunner({ directory: join(directory, 'runs'), log })
+  const config = { ...PROCESSES_DEFAULTS, ...place, hostName: self.host_name }
+  const processes = isServing
+    ? new Processes({ clock, runner, jobs, mesh, log, config })
+    : undefined
+  return {
+    runner,
+    jobs,
+    processes,
+    close: async () => {
+      processes?.close()
+      await runner.close()
+    },
+  }
+}
+
+const environmentOf = (
+  given: RoleParts['environment'],
+): Readonly<Record<string, string>> => {
+  const passed = PASSED_ON.flatMap((name) => {
+    const value = given[name]
+    return value === undefined ? [] : [[name, value] as const]
+  })
+  return { PATH: DEFAULT_PATH, ...Object.fromEntries(passed) }
+}

@@ -1,0 +1,85 @@
+// Process spec: whether a process is taken at all, and what the runner is asked for it.
+
+import type { ProcessSpec } from '../../protocol/index.ts'
+import type { JobFailure } from '../failures.ts'
+import { unsafeVariable } from '../machines/admission.ts'
+import type { ProcessRetention } from '../machines/process-table.ts'
+import type { PreparedJob, RunSpec } from '../ports.ts'
+
+export interface ProcessesConfig {
+  readonly hostName: string
+  /** PATH, HOME, LANG, TZ: what every program gets. */
+  readonly environment: Readonly<Record<string, string>>
+  /** Where one runs that names no directory. */
+  readonly directory: string
+  /** Kept of each descriptor of a run. */
+  readonly outputCapBytes: number
+  /** Processes that have not ended for good, at most. */
+  readonly limit: number
+  readonly retention: ProcessRetention
+}
+
+export const PROCESSES_DEFAULTS = {
+  outputCapBytes: 64 * 1024 * 1024,
+  limit: 1024,
+  /** Ten minutes or 1,000: the process manager's users ask for what has just ended. */
+  retention: { ageMs: 600_000, count: 1000 },
+} as const satisfies Partial<ProcessesConfig>
+
+/** The body of Refused. */
+export const refused = (reason: string, message: string) => ({
+  reason,
+  message: message.slice(0, 1024),
+})
+
+export const LEAVING = refused('busy', 'this node is stopping')
+
+export const unprepared = (failure: JobFailure) =>
+  refused(failure.kind === 'spawn' ? failure.code : 'invalid', failure.reason)
+
+/** Why it is not even tried; undefined if it is. `open`: how many there are. */
+export const refusal = (spec: ProcessSpec, open: number, limit: number) => {
+  if (open >= limit)
+    return refused('busy', `${limit} processes are here already; stop one of them`)
+  const fault = faultOf(spec)
+  if (fault !== undefined) return refused('invalid', fault)
+  const unsafe = unsafeVariable(spec.env ?? {})
+  if (unsafe === undefined) return undefined
+  return refused('forbidden', `${unsafe} makes another program run than the one named`)
+}
+
+const faultOf = ({ path, args = [], env = {}, ...rest }: ProcessSpec) => {
+  const { dir, stdin, stdin_live: isLive } = rest
+  const texts = [path, dir ?? '', ...args, ...Object.values(env)]
+  if (texts.some((text) => text.includes('\0')))
+    return 'the path, the directory, an argument or a variable holds a NUL character'
+  if (path === '') return 'the path is empty'
+  if (path.includes('/') && !path.startsWith('/'))
+    return `expected an absolute path or a name, got ${path}`
+  if (dir !== undefined && !dir.startsWith('/'))
+    return `expected an absolute directory, got ${dir}`
+  if (stdin !== undefined && isLive === true)
+    return 'stdin is either given in full or live'
+  return undefined
+}
+
+/** A run of a process. Its own variables win over the configured ones, ours over its own. */
+export const runSpecOf = (
+  id: string,
+  { args = [], env, dir, stdin, stdin_live: isLive }: ProcessSpec,
+  job: PreparedJob,
+  config: ProcessesConfig,
+): RunSpec => ({
+  program: job.program,
+  arguments: [...job.leading, ...args],
+  directory: dir ?? config.directory,
+  environment: {
+    ...config.environment,
+    ...env,
+    MANYHANDS_HOST_NAME: config.hostName,
+    MANYHANDS_PROCESS_ID: id,
+  },
+  ...(isLive === true ? { stdin: 'live' } : stdin !== undefined && { stdin }),
+  output: 'capture',
+  outputCapBytes: config.outputCapBytes,
+})
