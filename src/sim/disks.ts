@@ -2,7 +2,7 @@
 // time after it was given; a crash loses what is not, or all of it but a first part (a write
 // that was torn counts as none). A full disk takes nothing, until it has room again.
 
-import type { Assignment, LedgerId, TaskId } from '../../protocol/index.ts'
+import type { Assignment, LedgerId, TaskId, TaskRequest } from '../../protocol/index.ts'
 import { createMemoryLedger, type MemoryLedger } from '../ledger/memory.ts'
 import type { CommitResult, Ledger, Outbox, Undelivered } from '../ports.ts'
 import type { Change, RecordedTask } from '../records.ts'
@@ -66,6 +66,10 @@ export class LedgerStore {
   #open: Commit[] = []
   #memory: MemoryLedger | undefined
   readonly #keepsLog: boolean
+  /** How the commits of this life fail from now on, and whether the first is stored. */
+  failing: { readonly how: 'failed' | 'fenced'; readonly isStored: boolean } | undefined
+  /** A commit has failed. */
+  hasFailed = false
   /** Of the submissions on record. */
   readonly keys = new Set<string>()
 
@@ -109,6 +113,10 @@ export class LedgerStore {
     return all.filter(({ closed }) => closed === undefined).reverse()
   }
 
+  requestOf(seq: number): TaskRequest | undefined {
+    return this.#memory?.task(seq)?.request
+  }
+
   /** The disk was lost: another ledger begins. */
   renew(id: LedgerId): void {
     this.#id = id
@@ -120,6 +128,8 @@ export class LedgerStore {
   /** The next life reads what there is. */
   open(life: Life): SimLedger {
     this.#epoch += 1
+    this.failing = undefined
+    this.hasFailed = false
     const memory = createMemoryLedger({
       id: this.#id,
       epoch: this.#epoch,
@@ -155,6 +165,16 @@ export class LedgerStore {
   }
 
   #store(life: Life, memory: MemoryLedger, changes: readonly Change[]): CommitResult {
+    const { failing } = this
+    if (failing === undefined) return this.#put(life, memory, changes)
+    if (failing.isStored && !this.hasFailed) this.#put(life, memory, changes)
+    this.hasFailed = true
+    return failing.how === 'fenced'
+      ? { kind: 'fenced' }
+      : { kind: 'failed', reason: 'EIO' }
+  }
+
+  #put(life: Life, memory: MemoryLedger, changes: readonly Change[]): CommitResult {
     if (this.disk.isFull) return { kind: 'full' }
     // The tables of a manager keep their changes: what is stored must not be theirs to change.
     if (this.#keepsLog) this.#log.push([...changes])
@@ -174,11 +194,12 @@ export class LedgerStore {
   crash(life: Life, keptFraction: number): void {
     const open = this.#open
     this.#open = []
-    const kept = this.disk.isFull ? 0 : Math.round(open.length * keptFraction)
+    const keepsNone = this.disk.isFull || this.hasFailed
+    const kept = keepsNone ? 0 : Math.round(open.length * keptFraction)
     for (const [index, { changes, planned }] of open.entries()) {
       life.schedule.cancel(planned)
       if (index < kept && this.#memory !== undefined)
-        this.#store(life, this.#memory, changes)
+        this.#put(life, this.#memory, changes)
     }
   }
 }

@@ -37,6 +37,7 @@ export const drawScenario = (seed: number): Scenario => {
   const healMs = random.spread(2_000, 15_000)
   const clients = drawClients(random, {
     managers,
+    workers,
     programs,
     healMs,
     isClose,
@@ -161,37 +162,50 @@ const drawWorkers = (
         ...(own === undefined ? {} : { managers: [own.name] }),
         outputCapBytes: random.pick([100, 1_000, 100_000]),
         killGraceMs: 200,
+        // Each manager's own worker has what its tasks may ask for.
+        resources: { gpu: own === undefined ? random.int(0, 2) : 2 },
+        labels: { zone: own === undefined ? random.pick(['a', 'b']) : 'a' },
       }
     },
   )
 
 interface Around extends Flavour {
   readonly managers: readonly ManagerSpec[]
+  readonly workers: readonly WorkerSpec[]
   readonly programs: readonly Program[]
   readonly healMs: number
 }
 
 const drawClients = (random: SimRandom, around: Around): readonly ClientSpec[] => {
   const timed = around.isClose ? 0.7 : random.pick([0, 0.2, 0.8])
+  const choosy = random.pick([0, 0, 0.3])
   return around.managers.map(({ name: manager }, index) => ({
     name: `c${index + 1}`,
     nodeId: random.hex(16),
     clock: drawClock(random),
     manager,
     batches: Array.from({ length: random.int(1, 4) }, () =>
-      drawBatch(random, around, timed),
+      drawBatch(random, around, { timed, choosy, own: around.workers[index] }),
     ),
   }))
+}
+
+interface Tasks {
+  /** How many have a time limit, and how many ask for more than a core. */
+  readonly timed: number
+  readonly choosy: number
+  /** Can run all of them. */
+  readonly own: WorkerSpec | undefined
 }
 
 const drawBatch = (
   random: SimRandom,
   { programs, healMs, isLingering }: Around,
-  timed: number,
+  mix: Tasks,
 ): BatchSpec => {
   const count = random.spread(1, 10)
   const tasks = Array.from({ length: count }, () =>
-    drawTask(random, { programs: programs.length, timed, isLingering }),
+    drawTask(random, { ...mix, programs: programs.length, isLingering }),
   )
   const atMs = random.int(0, Math.floor(healMs * 0.7))
   const soonMs = () => random.spread(5, 5_000)
@@ -216,15 +230,25 @@ const drawBatch = (
   }
 }
 
-interface TaskMix {
+interface TaskMix extends Tasks {
   readonly programs: number
-  readonly timed: number
   readonly isLingering: boolean
 }
 
+/** Each of it often alone: what is never asked for together with anything is met too. */
+const drawRequires = (
+  random: SimRandom,
+  own: WorkerSpec,
+): NonNullable<TaskRequest['requires']> => ({
+  ...(random.chance(0.5) ? { cores: random.int(0, own.cores) } : {}),
+  ...(random.chance(0.4) ? { resources: { gpu: random.int(1, 2) } } : {}),
+  ...(random.chance(0.3) ? { labels: { zone: 'a' } } : {}),
+  ...(random.chance(0.1) ? { host_name: own.name } : {}),
+})
+
 const drawTask = (
   random: SimRandom,
-  { programs, timed, isLingering }: TaskMix,
+  { programs, timed, choosy, own, isLingering }: TaskMix,
 ): TaskRequest => ({
   job_addr: addressOf(random.int(0, programs - 1)),
   arguments: [],
@@ -236,6 +260,9 @@ const drawTask = (
     ? { kill_grace_ms: isLingering ? random.int(5_000, 20_000) : random.spread(1, 1_500) }
     : {}),
   ...(random.chance(0.1) ? { priority: random.int(-1, 3) } : {}),
+  ...(own !== undefined && random.chance(choosy)
+    ? { requires: drawRequires(random, own) }
+    : {}),
 })
 
 interface Nodes extends Flavour {
@@ -259,6 +286,7 @@ const KINDS: readonly Fault['what'][] = [
   'launcher',
   'stray',
   'again',
+  'ledger',
 ]
 
 /** What befalls a close mesh. */
@@ -282,7 +310,7 @@ const drawFaults = (random: SimRandom, nodes: Nodes): readonly Fault[] => {
   )
   const breaks = nodes.isLingering ? ABSENCES : BREAKS
   const kinds = nodes.isClose ? breaks : mix.length === 0 ? KINDS : mix
-  const count = random.int(4, nodes.isLingering ? 8 : 22)
+  const count = random.int(4, nodes.isLingering ? 8 : 23)
   const longestMs = nodes.isClose ? 4_000 : random.pick([500, 3_000, 8_000])
   const faults = Array.from({ length: count }, () =>
     drawFault(random, nodes, random.pick(kinds), longestMs),
@@ -331,6 +359,10 @@ const drawFault = (
       return { atMs, what, from, to, times: random.pick([3, 20, 200]), forMs }
     case 'full':
       return { atMs, what, node, forMs }
+    case 'ledger': {
+      const how = random.pick(['failed', 'fenced'] as const)
+      return { atMs, what, node: manager, how, isStored: random.chance(0.5), forMs }
+    }
     case 'slow-disk':
       return { atMs, what, node, times: random.pick([10, 100]), forMs }
     case 'wall':

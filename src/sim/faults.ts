@@ -43,6 +43,7 @@ const lengthOf = (fault: Fault): number | undefined => {
     case 'partition':
     case 'slow':
     case 'full':
+    case 'ledger':
     case 'slow-disk':
       return fault.forMs
     default:
@@ -73,6 +74,10 @@ export const describe = (fault: Fault): string => {
       return `${fault.from} to ${fault.to} is ${fault.times} times slower`
     case 'full':
       return `the disk of ${fault.node} is full`
+    case 'ledger':
+      return fault.how === 'fenced'
+        ? `the ledger of ${fault.node} is taken over`
+        : `the ledger of ${fault.node} fails`
     case 'slow-disk':
       return `the disk of ${fault.node} is ${fault.times} times slower`
     case 'wall':
@@ -112,6 +117,8 @@ const begin = (world: World, fault: Fault): (() => void) | undefined => {
     case 'full':
     case 'slow-disk':
       return harmDisk(world, fault)
+    case 'ledger':
+      return failLedger(world, fault)
     case 'wall': {
       const { life } = world.node(fault.node)
       if (life !== undefined) life.wallOffsetMs += fault.byMs
@@ -193,6 +200,18 @@ const harmDisk = (world: World, fault: Fault & { what: 'full' | 'slow-disk' }) =
   disk.slowness *= fault.times
   return () => {
     disk.slowness /= fault.times
+  }
+}
+
+/** It ends when it hears of it; if nothing is committed meanwhile, it never does. */
+const failLedger = (world: World, fault: Fault & { what: 'ledger' }) => {
+  const manager = world.managers.find(({ name }) => name === fault.node)
+  if (manager?.life === undefined || manager.store.failing !== undefined) return undefined
+  manager.store.failing = fault
+  return () => {
+    if (manager.life === undefined) manager.boot()
+    else if (!manager.store.hasFailed) manager.store.failing = undefined
+    else manager.restart()
   }
 }
 

@@ -35,6 +35,9 @@ export interface WorkerSpec extends NodeSpec {
   /** Bytes of a captured output that it keeps. */
   readonly outputCapBytes: number
   readonly killGraceMs: number
+  /** What tasks may ask for beside cores; absent: nothing. */
+  readonly resources?: Readonly<Record<string, number>>
+  readonly labels?: Readonly<Record<string, string>>
 }
 
 /** Tasks that a client hands in together, and what it does about them. */
@@ -111,6 +114,17 @@ export type Fault = { readonly atMs: number } & (
       readonly forMs: number
     }
   | { readonly what: 'full'; readonly node: string; readonly forMs: number }
+  /**
+   * A manager's next commit fails, or another holder has taken its ledger over: it must end,
+   * and is started again. What it was told has failed may be on disk all the same.
+   */
+  | {
+      readonly what: 'ledger'
+      readonly node: string
+      readonly how: 'failed' | 'fenced'
+      readonly isStored: boolean
+      readonly forMs: number
+    }
   | {
       readonly what: 'slow-disk'
       readonly node: string

@@ -3,7 +3,13 @@
 // simulated here. It is synchronous: `run` lets things happen in the order of the world's
 // time, and the same scenario always gives the same history.
 
-import type { Introduction, LedgerId, NodeType, TaskId } from '../../protocol/index.ts'
+import type {
+  Introduction,
+  LedgerId,
+  NodeType,
+  TaskId,
+  TaskRequest,
+} from '../../protocol/index.ts'
 import type { Log } from '../ports.ts'
 import type { Change } from '../records.ts'
 import { createManager, type Manager } from '../roles/manager.ts'
@@ -12,6 +18,7 @@ import { WORKER_DEFAULTS } from '../roles/worker-config.ts'
 import { AskBook } from './ask-book.ts'
 import type { End } from './connection.ts'
 import { Disk, LedgerStore, OutboxStore } from './disks.ts'
+import { excess } from './fitting.ts'
 import type { Historian } from './history.ts'
 import { Life } from './life.ts'
 import { Path, Paths } from './paths.ts'
@@ -60,6 +67,8 @@ const quiet: Log = {
 const PORT = 1
 /** How often a manager that ends looks whether its disk is at rest. */
 const LOOK_MS = 5
+/** How long a manager without a ledger takes to end. */
+const ENDING_MS = 50
 /** Between the moments of two nodes. */
 const PHASE_MS = 1e-5
 const ENVIRONMENT = { PATH: '/bin', HOME: '/', LANG: 'C', TZ: 'UTC' }
@@ -178,7 +187,8 @@ export class ManagerNode extends Node {
       id: spec.ledgerId,
       keepsLog: world.scenario.faults.some(
         (fault) =>
-          (fault.what === 'crash' || fault.what === 'stop') && fault.node === spec.name,
+          (fault.what === 'crash' || fault.what === 'stop' || fault.what === 'ledger') &&
+          fault.node === spec.name,
       ),
       told: (life, changes) => this.#told(life, changes),
     })
@@ -200,12 +210,27 @@ export class ManagerNode extends Node {
         soon: life.soon,
         self: { node_id: this.nodeId, boot_id: life.bootId, host_name: this.name },
         config: this.spec.config,
-        stopped: (why) => this.world.violation(`${this.name} stopped: ${why}`),
+        stopped: (why) => this.#stopped(life, why),
       },
       ledger.openTasks(),
     )
     this.manager = manager
     mesh.open(manager, [])
+  }
+
+  /** Its ledger failed: the process ends, but not at once. */
+  #stopped(life: Life, why: string): void {
+    if (!this.store.hasFailed) this.world.violation(`${this.name} stopped: ${why}`)
+    const { schedule } = life
+    schedule.at(schedule.nowMs + ENDING_MS, () => {
+      if (this.life === life) this.crash({ silent: false, kept: 0 })
+    })
+  }
+
+  /** Ends and begins anew at once. */
+  restart(): void {
+    this.crash({ silent: false, kept: 0 })
+    this.boot()
   }
 
   override leave(_graceMs: number, done: () => void): void {
@@ -305,6 +330,8 @@ export class WorkerNode extends Node {
         directory: '/tmp',
         outputCapBytes: spec.outputCapBytes,
         killGraceMs: spec.killGraceMs,
+        resources: spec.resources ?? {},
+        labels: spec.labels ?? {},
         ...(spec.managers === undefined ? {} : { managers: spec.managers }),
       },
     })
@@ -477,6 +504,7 @@ export class World {
   readonly programEvents: ProgramEvents = {
     started: (run) => {
       this.starts += 1
+      this.#fits(run)
       this.options.watch?.started(run.taskId)
       if (this.tell === undefined) return
       const { number, taskId, attempt, life } = run
@@ -500,6 +528,23 @@ export class World {
     },
     exited: (run) => this.#exited(run),
   }
+
+  /** What runs at a worker never needs more than it has, nor what it has not. */
+  #fits({ life, taskId }: SimRun): void {
+    const worker = this.workers.find(({ name }) => name === life.node)
+    if (worker?.runner === undefined) return
+    const running = [...worker.runner.running]
+    // Of a ledger that was lost nothing is known.
+    const requests = running.flatMap((run) => this.#requestOf(run) ?? [])
+    const beyond = excess(worker.spec, requests)
+    if (beyond === undefined) return
+    this.violation(`more-than-there-is: ${life.node} starts ${taskId}, ${beyond}`)
+  }
+
+  readonly #requestOf = ({ taskId }: SimRun): TaskRequest | undefined =>
+    this.managers
+      .find(({ store }) => taskId.startsWith(store.id))
+      ?.store.requestOf(Number(taskId.slice(taskId.indexOf('-') + 1)))
 
   #exited(run: SimRun): void {
     if (this.tell === undefined || run.end.spawnError !== undefined) return

@@ -72,6 +72,15 @@ export const seededBugs: readonly SeededBug[] = [
       'core.remove(taskId);\n            return accept(core, task);',
     ),
   ),
+  bug(
+    'a commit that failed is taken for durable',
+    'durable before visible',
+    edit(
+      'roles/manager-commits',
+      "case 'durable':",
+      "case 'failed':\n                case 'durable':",
+    ),
+  ),
   // ---- who may close a task
   bug(
     "an old attempt's error counts",
@@ -114,6 +123,16 @@ export const seededBugs: readonly SeededBug[] = [
       'machines/worker-task-taking',
       'return again(entry);',
       'return (core.remove(taskId), accept(core, task));',
+    ),
+  ),
+  // ---- what fits
+  bug(
+    'a worker starts what does not fit beside what runs',
+    'the worker itself is the judge of what it takes',
+    edit(
+      'machines/occupancy',
+      'if (this.#cores + coresOf(task) > cores)',
+      'if (coresOf(task) > cores)',
     ),
   ),
   // ---- leases
