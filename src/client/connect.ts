@@ -1,6 +1,7 @@
 // Connecting: where a mesh's manager is, and a client on a connection to it. Looked for in
 // this order: the given address alone; else the managers that left their address in the
-// state directory; else those that announce themselves. Certificates decide who is let in
+// state directory; else those that were named when this machine joined; else those that
+// announce themselves. Certificates decide who is let in
 // and who is believed, never the place where an address was found.
 
 import { randomBytes } from 'node:crypto'
@@ -8,6 +9,8 @@ import type { Either } from 'fp-ts/lib/Either.js'
 import * as E from 'fp-ts/lib/Either.js'
 import type { Introduction } from '../../protocol/index.ts'
 import { systemClock } from '../clock.ts'
+import { readPeers } from '../identity/place-membership.ts'
+import { readRevoked } from '../identity/revocations.ts'
 import {
   hasHadManager,
   listAddresses,
@@ -22,6 +25,7 @@ import type { Log } from '../ports.ts'
 import { Client } from './client.ts'
 import { ClientError, type ClientFailure } from './failures.ts'
 import { Link, type LinkOptions } from './link.ts'
+import { freshHere, renewOver } from './own-certificate.ts'
 
 export interface ConnectOptions extends LinkOptions {
   /** The state directory; default `$XDG_STATE_HOME/manyhands`, else `~/.local/state/manyhands`. */
@@ -40,14 +44,21 @@ export const connect = async (options: ConnectOptions = {}): Promise<Client> => 
   const state = readState(directory)
   if (E.isLeft(state)) throw new ClientError(stateFailure(state.left))
   const self = introduction(state.right)
+  const out = readRevoked(directory, state.right.trust)
+  if (E.isLeft(out)) throw new ClientError(stateFailure(out.left))
+  const revoked = new Set(out.right.revoked.map(({ node_id }) => node_id))
+  const own = await freshHere(state.right)
   const transport = tlsTransport({
-    credentials: state.right.client,
+    credentials: own,
     clock: systemClock,
+    isRevoked: (nodeId) => revoked.has(nodeId),
   })
   const dial = (signal?: AbortSignal) =>
     dialManager({ options, state: state.right, transport, self, signal })
   const first = await dial(options.signal)
   if (E.isLeft(first)) throw new ClientError(first.left)
+  const renewed = await renewOver(first.right, state.right, own, options.log)
+  if (renewed !== undefined) transport.renew(renewed)
   return new Client(new Link(first.right, dial, options), async (url, signal) => {
     const search = { options, state: state.right, transport, self, signal }
     return E.mapLeft(anyFailure)(await dialAny(search, url))
@@ -84,26 +95,81 @@ interface Search {
   readonly signal: AbortSignal | undefined
 }
 
+type Dialled = Either<ClientFailure, Connection>
+
 /** Tries each address once; a refusal says more than silence, so it is what is reported. */
-const dialManager = async (
-  search: Search,
-): Promise<Either<ClientFailure, Connection>> => {
+const dialManager = async (search: Search): Promise<Dialled> => {
   const { options, state } = search
   if (options.at !== undefined)
     return E.mapLeft(anyFailure)(await dialOne(search, options.at))
-  const looked = [`in ${state.directory}`]
+  const here = listAddresses(state.directory).filter(({ role }) => role === 'manager')
+  const first = await dialEach(
+    search,
+    here.map(({ url }) => url),
+    [`in ${state.directory}`],
+  )
+  if (E.isRight(first) || first.left.kind !== 'no-mesh') return first
+  const { looked } = first.left
+  const peers = readPeers(state.directory)
+  if (peers.length === 0) return await dialAnnounced(search, looked)
+  // A machine that is away costs seconds to find out, and another may have its part now.
+  return await firstOf(search.signal, [
+    (signal) => dialEach({ ...search, signal }, peers, looked),
+    (signal) => dialAnnounced({ ...search, signal }, []),
+  ])
+}
+
+/** One after the other; `looked`: where it was looked for before. */
+const dialEach = async (
+  search: Search,
+  urls: readonly string[],
+  looked: readonly string[],
+): Promise<Dialled> => {
+  const places = [...looked]
   let refusal: ClientFailure | undefined
-  for (const { url, role } of listAddresses(state.directory)) {
-    if (role !== 'manager') continue
+  for (const url of urls) {
     const dialled = await dialOne(search, url)
     if (E.isRight(dialled)) return dialled
     const failure = anyFailure(dialled.left)
-    if (failure.kind === 'no-mesh') looked.push(`at ${url}`)
+    if (failure.kind === 'no-mesh') places.push(`at ${url}`)
     else refusal ??= failure
   }
-  if (refusal !== undefined) return E.left(refusal)
-  return await dialAnnounced(search, looked)
+  return E.left(refusal ?? { kind: 'no-mesh', looked: places })
 }
+
+/** Several ways at once: the first that leads somewhere ends the others. */
+const firstOf = (
+  signal: AbortSignal | undefined,
+  ways: readonly ((signal: AbortSignal) => Promise<Dialled>)[],
+): Promise<Dialled> =>
+  new Promise((resolve) => {
+    const others = new AbortController()
+    const abort = () => others.abort()
+    signal?.addEventListener('abort', abort)
+    const failures: ClientFailure[] = []
+    const settle = (result: Dialled) => {
+      signal?.removeEventListener('abort', abort)
+      others.abort()
+      resolve(result)
+    }
+    for (const way of ways)
+      void way(others.signal).then((result) => {
+        if (E.isRight(result)) {
+          if (others.signal.aborted) void result.right.close()
+          else settle(result)
+        } else if (failures.push(result.left) === ways.length)
+          settle(E.left(worstOf(failures)))
+      })
+  })
+
+/** A refusal says more than silence; else everywhere that was looked at. */
+const worstOf = (failures: readonly ClientFailure[]): ClientFailure =>
+  failures.find(({ kind }) => kind !== 'no-mesh') ?? {
+    kind: 'no-mesh',
+    looked: failures.flatMap((failure) =>
+      failure.kind === 'no-mesh' ? failure.looked : [],
+    ),
+  }
 
 /** Announcements on a network that loses some are repeated within this. */
 const DISCOVER_MS = 1_500
