@@ -63,29 +63,33 @@ const termOf = (command: Command): string =>
 
 /** Says what failed and gives its exit code; a bug is thrown on. */
 const failed = async (error: unknown, verb: string, io: Io): Promise<number> => {
-  const stderr = new Sink(io.stderr)
-  const runs = verb === 'run'
-  const isVerb =
-    error instanceof CommanderError &&
-    error.code !== 'commander.unknownCommand' &&
-    /^[a-z]+$/.test(verb)
-  if (error instanceof CommanderError) {
-    if (error.exitCode === 0) return EXIT.ok
-    if (error.code === 'commander.help') return EXIT.usage
-    const text = error.message.replace(/^error: /, '')
-    await stderr.line(
-      `manyhands: ${text} (flags and examples: manyhands ${isVerb ? `${verb} ` : ''}--help)`,
-    )
-    return runs ? EXIT.ours : EXIT.usage
+  const tell = async (text: string, code: number): Promise<number> => {
+    await new Sink(io.stderr).line(`manyhands: ${text}`)
+    return verb === 'run' ? EXIT.ours : code
   }
-  if (error instanceof UsageError) {
-    await stderr.line(`manyhands: ${error.message}`)
-    return runs ? EXIT.ours : EXIT.usage
-  }
-  if (!isClientError(error)) throw error
-  await stderr.line(`manyhands: ${error.message}`)
-  return runs ? EXIT.ours : codeOf(error.failure)
+  if (error instanceof CommanderError) return await failedToParse(error, verb, tell)
+  if (error instanceof UsageError) return await tell(error.message, EXIT.usage)
+  if (isClientError(error)) return await tell(error.message, codeOf(error.failure))
+  if (isOfTheSystem(error)) return await tell(error.message, EXIT.failed)
+  throw error
 }
+
+const failedToParse = async (
+  error: CommanderError,
+  verb: string,
+  tell: (text: string, code: number) => Promise<number>,
+): Promise<number> => {
+  if (error.exitCode === 0) return EXIT.ok
+  if (error.code === 'commander.help') return EXIT.usage
+  const isVerb = error.code !== 'commander.unknownCommand' && /^[a-z]+$/.test(verb)
+  const text = error.message.replace(/^error: /, '')
+  const help = `manyhands ${isVerb ? `${verb} ` : ''}--help`
+  return await tell(`${text} (flags and examples: ${help})`, EXIT.usage)
+}
+
+/** A full disk, a folder that is not ours: the system's own sentence names the path. */
+const isOfTheSystem = (error: unknown): error is Error =>
+  error instanceof Error && 'syscall' in error
 
 const codeOf = (failure: ClientFailure): number => {
   switch (failure.kind) {

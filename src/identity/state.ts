@@ -131,7 +131,7 @@ export const openState = async (
     return E.left({
       kind: 'access',
       path: directory,
-      reason: `cannot make the state directory ${directory} (${codeOf(error)}); choose another with --state`,
+      reason: `cannot make the state directory ${directory} (${codeOf(error)}); make room, or choose another with --state`,
     })
   }
   const state = readState(directory)
