@@ -7,6 +7,7 @@ import type { HostName } from '../../protocol/index.ts'
 import { type JoinFailure, joinMesh, type Membership } from '../identity/join.ts'
 import { baseNameOf } from '../identity/names.ts'
 import {
+  obstacleTo,
   placeMembership,
   type Standing,
   standingOf,
@@ -41,9 +42,11 @@ export const join = async (
   const { meshId } = invitation
   const standing = standingOf(directory, meshId, options.force === true)
   if (standing.kind === 'refused') return await fail(io, standing)
+  const name = options.name ?? nameFor(io, invitation)
+  const obstacle = obstacleTo(directory, invitation.role, name)
+  if (obstacle !== undefined) return await fail(io, obstacle)
   const place = await placeOf(options.at, invitation)
   if ('reason' in place) return await fail(io, place)
-  const name = options.name ?? nameFor(io, invitation)
   const isFixed = options.name !== undefined
   const joined = await joinMesh({ invitation, ...place, name, isFixed })
   if (E.isLeft(joined)) return await fail(io, joined.left)

@@ -33,6 +33,8 @@ export interface JoinOptions {
   readonly name: HostName
   /** No other name will do. */
   readonly isFixed: boolean
+  /** This machine's clock, in Unix milliseconds. */
+  readonly now?: () => number
 }
 
 /** What a new member has: keys, certificates, and where to go. */
@@ -145,7 +147,7 @@ const exchange = (
 
 const check = (
   joined: Joined,
-  { invitation, name, isFixed }: JoinOptions,
+  { invitation, name, isFixed, now = Date.now }: JoinOptions,
   { client, node }: { readonly client: Keys; readonly node: Keys | undefined },
 ): Either<JoinFailure, Membership> => {
   const { role, meshId } = invitation
@@ -157,7 +159,7 @@ const check = (
   if (!authority.ca || !authority.verify(authority.publicKey))
     return wrong('its authority is none')
   if (isFixed && joined.name !== name) return wrong('another name was given')
-  const skewMs = joined.now_ms - Date.now()
+  const skewMs = joined.now_ms - now()
   if (Math.abs(skewMs) > MAX_SKEW_MS)
     return E.left({
       reason: `${skewWords(skewMs)}; set the clock that is wrong, then ask for another invitation`,

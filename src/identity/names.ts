@@ -1,6 +1,7 @@
 // Names: each is given once in a mesh, ignoring case. Where the authority's key is, a file
 // per name says to whom; who creates the file has the name. So this is also the list of
-// the members.
+// the members. A member elsewhere whose certificate has ended can never be one again, so
+// its name is free for whoever is invited next.
 
 import { randomBytes } from 'node:crypto'
 import { linkSync, readdirSync, rmSync } from 'node:fs'
@@ -9,12 +10,14 @@ import * as E from 'fp-ts/lib/Either.js'
 import * as t from 'io-ts'
 import { HostName, NodeId, NodeType } from '../../protocol/scalars.ts'
 import { Scope } from '../../protocol/scopes.ts'
-import { codeOf, makePrivateDirectory, readJson, writeNew } from './files.ts'
-import type { Party } from './subject.ts'
+import { codeOf, makePrivateDirectory, readJson, replaceFile, writeNew } from './files.ts'
+import { MEMBER_LIFE_MS, type Party } from './subject.ts'
 
 const MemberFile = t.intersection([
   t.type({ node_id: NodeId, role: NodeType, host_name: HostName, issued_ms: t.number }),
   t.partial({
+    /** When its last certificate ends. */
+    until_ms: t.number,
     holder: t.string,
     beside: HostName,
     scopes: t.array(Scope),
@@ -25,11 +28,16 @@ const MemberFile = t.intersection([
 /** A member, as its name's file says it. */
 export interface Member extends Party {
   readonly issuedMs: number
+  /** When its last certificate ends, in Unix milliseconds. */
+  readonly untilMs: number
   /** The directory here that holds its key; undefined: it is elsewhere. */
   readonly holder: string | undefined
   /** The node that it came with, on the same machine. */
   readonly beside: HostName | undefined
 }
+
+/** A name is not given to another while a clock that is behind believes the old bearer. */
+const CLOCKS_MS = 86_400_000
 
 const folderOf = (directory: string): string => join(directory, 'names')
 const fileOf = (directory: string, hostName: HostName): string =>
@@ -53,8 +61,7 @@ export const claimName = (claim: Claim): Member | undefined => {
   const known = readMember(path)
   if (known !== undefined) {
     if (known.nodeId === party.nodeId) return undefined
-    // A start that was killed between the name and the key: the name is its place's.
-    if (holder === undefined || known.holder !== holder) return known
+    if (!isFree(known, holder)) return known
     rmSync(path, { force: true })
   }
   try {
@@ -63,8 +70,28 @@ export const claimName = (claim: Claim): Member | undefined => {
   } catch (error) {
     if (codeOf(error) !== 'EEXIST') throw error
     const other = readMember(path)
-    return other ?? { ...party, issuedMs: 0, holder: undefined, beside: undefined }
+    const unread = { issuedMs: 0, untilMs: 0, holder: undefined, beside: undefined }
+    return other ?? { ...party, ...unread }
   }
+}
+
+const isFree = (known: Member, holder: string | undefined): boolean =>
+  known.holder === undefined
+    ? Date.now() > known.untilMs + CLOCKS_MS
+    : // A start that was killed between the name and the key: the name is its place's.
+      known.holder === holder
+
+/** Its certificate was renewed: the name is its until that ends. */
+export const keepName = (
+  directory: string,
+  { hostName }: Party,
+  untilMs: number,
+): void => {
+  const path = fileOf(directory, hostName)
+  const file = MemberFile.decode(readJson(path))
+  if (E.isLeft(file)) return
+  const content = `${JSON.stringify({ ...file.right, until_ms: untilMs })}\n`
+  replaceFile(path, content, randomBytes(6).toString('hex'))
 }
 
 /** Gives a name back: its member is one no longer. */
@@ -91,6 +118,7 @@ const write = (path: string, { party, holder, beside }: Claim): void => {
     role: party.role,
     host_name: party.hostName,
     issued_ms: Date.now(),
+    until_ms: Date.now() + MEMBER_LIFE_MS,
     ...(holder !== undefined && { holder }),
     ...(beside !== undefined && { beside }),
     ...(party.scopes && { scopes: party.scopes }),
@@ -111,8 +139,9 @@ const readMember = (path: string): Member | undefined => {
   if (E.isLeft(file)) return undefined
   const { node_id: nodeId, role, host_name: hostName } = file.right
   const { issued_ms: issuedMs, holder, beside, scopes, labels } = file.right
+  const { until_ms: untilMs = issuedMs + MEMBER_LIFE_MS } = file.right
   const grant = { ...(scopes && { scopes }), ...(labels && { labels }) }
-  return { nodeId, role, hostName, issuedMs, holder, beside, ...grant }
+  return { nodeId, role, hostName, issuedMs, untilMs, holder, beside, ...grant }
 }
 
 /** `$B0_HOST_ID`, else the machine's name, made into a host name. */

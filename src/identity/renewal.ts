@@ -13,7 +13,7 @@ import {
 } from './credentials.ts'
 import { replaceFile } from './files.ts'
 import { isAuthorityHere, readAuthority } from './issue.ts'
-import { claimName } from './names.ts'
+import { claimName, keepName } from './names.ts'
 import type { MeshState } from './state.ts'
 import { parseCertificate, readSubject } from './subject.ts'
 import type { Life } from './x509.ts'
@@ -76,7 +76,10 @@ export const recertify = async (
   const { certify } = await import('./x509.ts')
   const life = { nowMs, ...(lifeMs !== undefined && { lifeMs }) }
   const pem = await certify(authority.right, party, old.publicKey, life)
-  return E.right(parseCertificate(pem)?.raw ?? Buffer.alloc(0))
+  const fresh = parseCertificate(pem)
+  if (fresh === undefined) throw new Error('Expected a certificate')
+  keepName(directory, party, datesOf(fresh).notAfterMs)
+  return E.right(fresh.raw)
 }
 
 const datesOf = (certificate: {

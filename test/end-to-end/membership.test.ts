@@ -12,10 +12,15 @@ t.test('an invited machine runs tasks, until it is taken out', async (t) => {
   const there = new Manyhands(t, join(t.testdirName, 'there'))
   const { nodes } = await here.mesh()
   const listen = ['--listen', '127.0.0.1', '--no-mdns']
-  const invitation = here.start('invite', '--role', 'worker', '--json', ...listen)
-  const [, token = '', at = ''] = await invitation.said(
-    /"token":"([^"]+)".*"at":\["([^"]+)/,
-  )
+  const invite = async (...more: readonly string[]) => {
+    const args = ['--role', 'worker', '--json', ...listen, ...more]
+    const invitation = here.start('invite', ...args)
+    const [, token = '', at = ''] = await invitation.said(
+      /"token":"([^"]+)".*"at":\["([^"]+)/,
+    )
+    return { invitation, token, at }
+  }
+  const { invitation, token, at } = await invite()
   const misspelt = await there.call('join', `${token.slice(1)}0`, '--at', at)
   t.match(misspelt, { code: 2, stderr: /^manyhands: this is no invitation: .*\n$/ })
   const joined = await there.call('join', token, '--at', at, '--name', 'pi')
@@ -47,10 +52,26 @@ t.test('an invited machine runs tasks, until it is taken out', async (t) => {
     code: 0,
     stdout: /pi \(worker\) is no member/,
   })
-  await worker.said(/cannot connect.*taken out of the mesh.*manyhands invite/)
+  const gone = /pi was taken out of the mesh.*manyhands invite --role worker --name pi/
+  t.match(await worker.ended, { code: 1, stderr: gone })
+  t.match(await there.node('worker').ended, { code: 1, stderr: gone })
+  t.match(await there.call('nodes'), { code: 5, stderr: /taken out of the mesh/ })
   const { m: manager } = nodes
   await manager?.said(/refused a connection.*taken out of the mesh/)
   t.match(await here.call('revoke', 'pi'), { code: 3, stderr: /no member is called pi/ })
+
+  await t.test('and comes back by a new invitation', async (t) => {
+    const { token, at } = await invite('--name', 'pi')
+    t.match(await there.call('join', token, '--at', at), { code: 0, stdout: /worker pi/ })
+    const again = there.node('worker', '--cores', '1')
+    await again.said(/phase=managed/)
+    t.match(await there.list('nodes'), [{ host_name: 'm' }, { host_name: 'pi' }])
+    const running = await invite()
+    t.match(await there.call('join', running.token, '--at', running.at, '--name', 'pi'), {
+      code: 1,
+      stderr: /the worker pi runs here \(pid \d+\); stop it first/,
+    })
+  })
 })
 
 t.test('a command line may do what its scopes say', async (t) => {
@@ -83,6 +104,20 @@ t.test('a command line may do what its scopes say', async (t) => {
   for (const [flags, stderr] of wrong)
     t.match(await issue('other', ...flags), { code: 2, stderr })
   t.match(await here.call('members'), { stdout: /viewer .* read\n/ })
+})
+
+t.test('a token of another mesh is told where it is used', async (t) => {
+  const one = new Manyhands(t, join(t.testdir({}), 'one'))
+  const other = new Manyhands(t, join(t.testdirName, 'other'))
+  const listen = ['--role', 'worker', '--json', '--listen', '127.0.0.1', '--no-mdns']
+  const said = /"token":"([^"]+)".*"at":\["([^"]+)/
+  const [, token = ''] = await one.start('invite', ...listen).said(said)
+  const [, , at = ''] = await other.start('invite', ...listen).said(said)
+  const third = new Manyhands(t, join(t.testdirName, 'third'))
+  t.match(await third.call('join', token, '--at', at), {
+    code: 1,
+    stderr: /^manyhands: .* knows no such invitation: .*ask for another one\n$/,
+  })
 })
 
 t.test('what is wrong with an invitation is told in one line', async (t) => {

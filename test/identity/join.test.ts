@@ -18,12 +18,15 @@ import { makeBundle } from '../../src/identity/issue.ts'
 import { type JoinOptions, joinMesh, type Membership } from '../../src/identity/join.ts'
 import { type DeskOptions, openDesk } from '../../src/identity/join-desk.ts'
 import { JOIN_ALPN, JOIN_CIPHERS } from '../../src/identity/join-messages.ts'
-import { claimName, listMembers } from '../../src/identity/names.ts'
+import { takeLock } from '../../src/identity/lock.ts'
+import { claimName, keepName, listMembers } from '../../src/identity/names.ts'
 import {
+  obstacleTo,
   placeMembership,
   readPeers,
   standingOf,
 } from '../../src/identity/place-membership.ts'
+import { revoke } from '../../src/identity/revocations.ts'
 import { takeSlot } from '../../src/identity/slots.ts'
 import { type MeshState, openState, readState } from '../../src/identity/state.ts'
 import type { Party } from '../../src/identity/subject.ts'
@@ -307,3 +310,66 @@ const say = (
     socket.on('error', () => undefined)
     socket.on('close', () => resolve(text))
   })
+
+const nodeIdIn = (directory: string): string => {
+  const state = readState(directory)
+  if (E.isLeft(state)) throw new Error(state.left.reason)
+  return state.right.client.party.nodeId
+}
+
+t.test('a name is free again when the certificate of its bearer has ended', async (t) => {
+  const { state, way } = await open(t, { uses: 2, hostName: 'pi' })
+  const { directory } = state
+  const party = { role: 'worker', hostName: 'pi', nodeId: 'a'.repeat(32) } as const
+  claimName({ directory, party })
+  keepName(directory, party, Date.now() - 23 * 3_600_000)
+  t.match(await joinMesh(way), E.left({ reason: /name is taken/ }), 'clocks may differ')
+  keepName(directory, party, Date.now() - 25 * 3_600_000)
+  t.equal(must(await joinMesh(way)).hostName, 'pi')
+})
+
+t.test('who joins again replaces what serves no longer, and nothing else', async (t) => {
+  const { state, way, place } = await open(t, { uses: 4 })
+  const directory = join(place, 'b')
+  const standing = { kind: 'free' } as const
+  const first = must(await joinMesh(way))
+  placeMembership(directory, first, standing)
+  const client = nodeIdIn(directory)
+  const second = must(await joinMesh({ ...way, name: 'po' }))
+  placeMembership(directory, second, standing)
+  t.equal(nodeIdIn(directory), client, 'its command line stays as it is')
+  await revoke(state, 'pi')
+  const again = must(await joinMesh(way))
+  placeMembership(directory, again, standing)
+  t.not(nodeIdIn(directory), client, 'it went out with its node')
+  const slot = readdirSync(join(directory, 'nodes', 'worker@pi')).sort()
+  t.match(slot, ['identity', /^identity\.left-\d+$/])
+})
+
+t.test(
+  'what stands in the way of joining is found before the invitation is used',
+  async (t) => {
+    const directory = join(t.testdir({ file: '' }), 'b')
+    t.equal(obstacleTo(directory, 'worker', 'pi'), undefined)
+    t.same(readdirSync(directory), [])
+    const inFile = obstacleTo(join(t.testdirName, 'file'), 'worker', 'pi')
+    t.match(inFile, { reason: /cannot write in .*EEXIST.*was not used/ })
+    const slot = join(directory, 'nodes', 'worker@pi')
+    mkdirSync(slot, { recursive: true })
+    const lock = await takeLock(slot)
+    t.match(obstacleTo(directory, 'worker', 'pi'), { reason: /runs here .*--name/ })
+    if ('release' in lock) lock.release()
+  },
+)
+
+t.test('a clock that is off is warned of, and refused when it is a day', async (t) => {
+  const { way } = await open(t, { uses: 9 })
+  const off = (ms: number) => joinMesh({ ...way, now: () => Date.now() + ms })
+  t.match(must(await off(-60_000)).warning, /clock is (59|60) s behind/)
+  t.match(must(await off(60_000)).warning, /clock is (60|61) s ahead of/)
+  for (const ms of [-86_400_000, 86_400_000])
+    t.match(
+      await off(ms),
+      E.left({ reason: /clock is 8(6400|6401|6399) s .*set the clock/ }),
+    )
+})
