@@ -22,10 +22,6 @@ export const WAYS = {
     ['worker', 'manager'],
   ],
   'client -> manager': [['client', 'manager']],
-  'client -> manager, worker': [
-    ['client', 'manager'],
-    ['client', 'worker'],
-  ],
   'client, manager -> manager, worker': [
     ['client', 'manager'],
     ['manager', 'worker'],

@@ -89,13 +89,13 @@ t.test('a command line may do what its scopes say', async (t) => {
   t.match(await viewer.call('submit', '--at', url, '--', 'true'), {
     code: 1,
     stderr:
-      /TasksSubmit \(forbidden\): this takes the scope tasks:run.* gives read;.*--scope tasks:run/,
+      /TasksSubmit was refused \(forbidden\): this takes the scope tasks:run.* gives read;.*--scope tasks:run/,
   })
   const feeder = new Manyhands(t, join(t.testdirName, 'feeder'))
   t.match(await feeder.call('submit', '--at', url, '--', 'true'), { code: 0 })
   t.match(await feeder.call('nodes', '--at', url), {
     code: 1,
-    stderr: /NodesList \(forbidden\): this takes the scope read/,
+    stderr: /NodesList was refused \(forbidden\): this takes the scope read/,
   })
   const wrong: [flags: string[], stderr: RegExp][] = [
     [['--scope', 'root'], /expected one of read, tasks:run, processes, modules, admin/],
