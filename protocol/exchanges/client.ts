@@ -155,15 +155,18 @@ export const client = {
     direction: 'client, manager -> manager, worker',
     scope: 'tasks:run',
     about:
-      'Bytes for the stdin of a running task, from an offset. Answered when there is room for more.',
+      'Bytes for the stdin of a running task, from an offset. Answered when there is room for more. `attempt`: the one that the offset counts for; a later one is waited for.',
     waits: true,
     data: 'request',
     request: fields(
       { task_id: TaskId, offset: Uint, data: Bytes(DATA_BYTES), eof: t.boolean },
-      /** Given by the manager to its worker. */
+      /** `rel` is given by the manager to its worker; so is `attempt`, where the client left it out. */
       { rel: Text(32), attempt: Attempt },
     ),
-    /** NotFound: the task is closed, or reads no input any more. */
+    /**
+     * NotFound: the task is closed, or that attempt reads no input any more. NotMine: a later
+     * attempt runs, or will, and needs all of it from the first byte.
+     */
     answers: { Ack, NotFound, NotMine: fields({}) },
   }),
   TaskLogRead: exchange({

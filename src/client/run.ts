@@ -26,6 +26,8 @@ export interface TaskRun {
 export interface RunOptions extends SubmitOptions {
   /** What stdout and stderr yield from now on is another attempt's, from its first byte. */
   readonly onAttempt?: (attempt: number) => void
+  /** It runs again and needs the input that was written, of which too much came to be kept: it is cancelled. */
+  readonly onInputLost?: () => void
 }
 
 /** Submits one task and begins to wait for it, in this turn. */
@@ -60,7 +62,7 @@ export const runTask = async (
     id,
     stdout: { [Symbol.asyncIterator]: () => read(1) },
     stderr: { [Symbol.asyncIterator]: () => read(2) },
-    stdin: taskStdin(link, id, signal),
+    stdin: taskStdin(link, id, { signal, onLost: options.onInputLost }),
     done,
     async cancel() {
       await link.ask('TasksCancel', { task_ids: [id] }, { timeoutMs: CANCEL_MS })

@@ -4,10 +4,12 @@
 import type { TaskDone } from '../../protocol/index.ts'
 import type { Client } from '../client/client.ts'
 import { isClientError } from '../client/failures.ts'
+import { KEPT_BYTES } from '../client/input.ts'
 import type { TaskRun } from '../client/run.ts'
 import { type Io, type MeshOptions, READER_GONE, Sink, withClient } from './io.ts'
 import { complaintOf, EXIT, exitCodeOf, lossesOf } from './outcome.ts'
 import { checkCommand, type TaskFlags, taskMaker } from './task-flags.ts'
+import { formatSize } from './values.ts'
 
 /** A task that has not begun after this gets a line that says why. */
 const PATIENCE_MS = 2_000
@@ -28,8 +30,12 @@ export const run = (
     last = attempt
     void stderr.line(`manyhands: attempt ${attempt} ${what}; its output follows`)
   }
+  const onInputLost = () =>
+    void stderr.line(
+      `manyhands: it runs again, and its input was longer than the ${formatSize(KEPT_BYTES)} that are kept for that; the task is cancelled`,
+    )
   return withClient(io, options, async (client) =>
-    follow(io, client, await client.run(task, { onAttempt })),
+    follow(io, client, await client.run(task, { onAttempt, onInputLost })),
   )
 }
 

@@ -164,11 +164,17 @@ export class ManagerLogs {
       respond('NotFound', {})
       return
     }
+    const { attempt = task.attempt } = body
+    if (attempt < task.attempt) {
+      respond('NotMine', {}) // another one is to have it, from the first byte
+      return
+    }
     const { config, deps } = this.#kernel
     const again = () => this.input(body, respond, from)
     const busy = () => respond('Error', { code: 'busy', retry_after_ms: 1_000 })
     // A program that has not started reads nothing yet.
-    const there = task.state === 'running' ? this.#whereabouts(task) : undefined
+    const isThere = task.state === 'running' && attempt === task.attempt
+    const there = isThere ? this.#whereabouts(task) : undefined
     if (there === undefined) {
       this.#whenMoved(task, from, config.maxWaitMs, again, busy)
       return

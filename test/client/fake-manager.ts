@@ -288,9 +288,15 @@ export class FakeManager {
         return true
       }, from)
     },
-    TaskInput: ({ task_id, offset, data, eof }, answer) => {
+    TaskInput: ({ task_id, attempt = 1, offset, data, eof }, answer, from) => {
       const row = this.rows.get(task_id)
       if (row === undefined || row.done !== undefined) return answer('NotFound', {})
+      // There is no second attempt here: one is waited for until the task is over.
+      if (attempt > 1)
+        return this.#until(() => {
+          if (row.done !== undefined) answer('NotFound', {})
+          return row.done !== undefined
+        }, from)
       row.stdin = Buffer.concat([row.stdin.subarray(0, offset), data])
       row.stdinEnded = eof
       answer('Ack', {})

@@ -268,6 +268,35 @@ t.test('input is relayed to where the task runs', async (t) => {
   t.match(await client.ask('TaskInput', input), { kind: 'NotFound' })
 })
 
+t.test('input for an attempt goes to that one alone', async (t) => {
+  const world = createWorld({ retryFirstMs: 10 })
+  const client = world.client('c')
+  const tasks = [exec({ stdin_live: true, retries: 1 })]
+  await client.ask('TasksSubmit', { key: 'k', tasks })
+  const worker = await world.worker('w1')
+  const got: unknown[] = []
+  worker.handlers.TaskInput = ({ attempt }, respond) => {
+    got.push(attempt)
+    respond('Ack', {})
+  }
+  const input = { task_id: taskId(1), offset: 0, data: bytes('hi'), eof: true }
+  const [first] = worker.assigned
+  if (first === undefined) throw new Error('it is assigned')
+  await worker.start(first)
+  t.match(await client.ask('TaskInput', { ...input, attempt: 1 }), { kind: 'Ack' })
+  const next = client.begin('TaskInput', { ...input, attempt: 2 })
+  await worker.fail(first)
+  t.equal(next.answer, undefined, 'it has not begun')
+  world.clock.advance(10)
+  await world.net.settle()
+  const second = worker.assigned.at(-1)
+  if (second?.attempt !== 2) throw new Error('it is assigned again')
+  await worker.start(second)
+  t.match(next.answer, { kind: 'Ack' })
+  t.match(await client.ask('TaskInput', { ...input, attempt: 1 }), { kind: 'NotMine' })
+  t.same(got, [1, 2])
+})
+
 t.test('a cancel counts what it does not know and what was over', async (t) => {
   const world = createWorld()
   const worker = await world.worker('w1')
