@@ -24,6 +24,7 @@ import base64
 import collections
 import contextlib
 import errno
+import fnmatch
 import functools
 import hashlib
 import json
@@ -41,6 +42,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Callable, Optional
@@ -418,11 +420,14 @@ class Member:
         with open(cert, encoding="ascii") as file:
             own = ssl.PEM_cert_to_DER_cert(file.read())
         # Python tells the names of a certificate that TLS has verified alone: of this one by its text.
-        pattern = rb"mesh://([0-9a-f]{20})/([a-z]+)/([0-9a-f]{32})(?:\?[A-Za-z0-9*._%&=+-]{1,4096})?\x82\x81?.([A-Za-z0-9_.-]{1,200})\.mesh\.internal"
+        pattern = rb"mesh://([0-9a-f]{20})/([a-z]+)/([0-9a-f]{32})(?:\?([A-Za-z0-9*._%&=+-]{1,4096}))?\x82\x81?.([A-Za-z0-9_.-]{1,200})\.mesh\.internal"
         names = re.search(pattern, own, re.DOTALL)
         if names is None or names[2] != b"worker" or names[1].decode() != self.mesh_id:
             raise SystemExit(f"{cert} is not a worker's certificate of this mesh")
-        self.me = Party("worker", id_of(own, 32), names[4].decode())
+        self.me = Party("worker", id_of(own, 32), names[5].decode())
+        given = urllib.parse.parse_qsl((names[4] or b"").decode(), keep_blank_values=True)
+        labels = [value.partition("=") for name, value in given if name == "label"]
+        self.issued = {f"issuer/{name}": value for name, _, value in labels}
 
     def identify(self, streams: Streams) -> Party:
         """Who shows a certificate that the authority signed; raises Refused."""
@@ -1245,8 +1250,9 @@ class Job:
 
 KINDS = ("exec", "noop")
 UNSAFE = re.compile(
-    r"(LD_.*|DYLD_.*|NODE_OPTIONS|BASH_ENV|ENV|BASH_FUNC_.*|PYTHONPATH|PYTHONSTARTUP"
-    r"|PERL5LIB|PERL5OPT|RUBYLIB|RUBYOPT|GCONV_PATH)",
+    r"(LD_.*|DYLD_.*|GLIBC_TUNABLES|GCONV_PATH|NODE_OPTIONS|BASH_ENV|ENV|BASH_FUNC_.*|SHELLOPTS|BASHOPTS|PS4"
+    r"|PYTHONHOME|PYTHONPATH|PYTHONSTARTUP|PERL5DB|PERL5LIB|PERL5OPT|RUBYLIB|RUBYOPT"
+    r"|JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS|_JAVA_OPTIONS)",
     re.DOTALL,
 )
 MOST_PENDING, MOST_FINISHED, MOST_CORELESS = 1024, 10_000, 256
@@ -1310,6 +1316,7 @@ class Tasks:
         self.node, self.host_name = node, options.name
         self.cores, self.memory = options.cores, options.memory
         self.labels: dict[str, str] = dict(pair.split("=", 1) for pair in options.label)
+        self.labels.update(node.member.issued)
         self.guard = Guard()
         self.tasks: dict[str, Task] = {}
         self.active: set[Task] = set()  # those that hold a slot
@@ -1353,11 +1360,14 @@ class Tasks:
             return "unsupported-kind"
         needs = order.get("requires", {})
         is_fit = needs.get("cores", 1) <= self.cores and needs.get("memory", 0) <= self.memory
-        is_here = needs.get("host_name", self.host_name) == self.host_name
+        is_here = needs.get("host_name", self.host_name) == self.host_name and all(
+            any(fnmatch.fnmatchcase(self.host_name, glob) for glob in globs) for globs in needs.get("within", [])
+        )
         has_labels = all(self.labels.get(k) == v for k, v in needs.get("labels", {}).items())
         if not (is_fit and is_here and has_labels) or any(needs.get("resources", {}).values()):
             return "specs"
-        return "forbidden" if any(UNSAFE.fullmatch(name) for name in env) else None
+        is_vouched = order.get("unsafe_env") is True
+        return "forbidden" if not is_vouched and any(UNSAFE.fullmatch(name) for name in env) else None
 
     def unready(self) -> str | None:
         if self.is_draining:

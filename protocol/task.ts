@@ -20,6 +20,7 @@ import {
   Uint,
   Word,
 } from './scalars.ts'
+import { HostGlob } from './scopes.ts'
 
 /** Output of both descriptors together up to this size travels inside the outcome. */
 export const INLINE_BYTES = 32 * 1024
@@ -73,6 +74,11 @@ export const Requires = fields(
     resources: Resources,
     labels: Labels,
     host_name: HostName,
+    /**
+     * Said by the manager, by the scopes of the client that submitted; what a client says
+     * here is replaced. For each list, the host's name must match one of its patterns.
+     */
+    within: List(List(HostGlob, 64), 4),
   },
 )
 export type Requires = t.TypeOf<typeof Requires>
@@ -90,6 +96,11 @@ const job = {
     stdin: Bytes(1024 * 1024),
     stdin_live: t.boolean,
     env: Environment,
+    /**
+     * Said by the manager: the client that submitted has the scope for variables that make
+     * other code run. What a client says here is replaced.
+     */
+    unsafe_env: t.boolean,
     dir: Text(4096),
     /** Between TERM and KILL; default 5,000. */
     kill_grace_ms: Milliseconds,

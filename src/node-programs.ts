@@ -39,14 +39,23 @@ export const openPrograms = (
   mesh: Mesh,
   { isServing }: { readonly isServing: boolean },
 ): Programs => {
-  const { clock, log, self, directory } = parts
+  const { clock, log, self, directory, options } = parts
   const place = placeOf(parts)
   mkdirSync(place.directory, { recursive: true, mode: 0o700 })
   const { PATH: path = DEFAULT_PATH } = place.environment
-  const jobs = createJobs({ path, directory: join(directory, 'jobs') })
+  const { allow } = options
+  const isLimited = allow.length > 0
+  const jobs = createJobs({
+    path,
+    directory: join(directory, 'jobs'),
+    ...(isLimited && { allow }),
+  })
   // After all that may fail: a launcher would be left behind.
   const runner = createRunner({ directory: join(directory, 'runs'), log })
-  const config = { ...PROCESSES_DEFAULTS, ...place, hostName: self.host_name }
+  const config = {
+    ...{ ...PROCESSES_DEFAULTS, ...place, isLimited },
+    hostName: self.host_name,
+  }
   const processes = isServing
     ? new Processes({ clock, runner, jobs, mesh, log, config })
     : undefined

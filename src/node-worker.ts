@@ -59,4 +59,18 @@ const configOf = ({ options, self, ...parts }: RoleParts): WorkerConfig => ({
   labels: options.labels,
   resources: options.resources,
   ...placeOf(parts),
+  ...policyOf(options),
 })
+
+/** What the owner of this machine lets managers do with it. */
+const policyOf = ({ managers, allow, downloads }: RoleParts['options']) => {
+  const isLimited = allow.length > 0
+  // A file's cached copy is not where it was allowed: limited, it runs from its path alone.
+  const without = isLimited ? ['file'] : []
+  if (!(downloads ?? !isLimited)) without.push('https')
+  return {
+    isLimited,
+    kinds: WORKER_DEFAULTS.kinds.filter((kind) => !without.includes(kind)),
+    ...(managers.length > 0 && !managers.includes('*') && { managers }),
+  }
+}

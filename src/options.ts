@@ -3,7 +3,7 @@
 
 import type { Either } from 'fp-ts/lib/Either.js'
 import * as E from 'fp-ts/lib/Either.js'
-import { HostName, type NodeType } from '../protocol/index.ts'
+import { HostName, NodeId, type NodeType } from '../protocol/index.ts'
 
 /** A node as it is asked for. What is undefined is decided by the machine it runs on. */
 export interface NodeOptions {
@@ -27,6 +27,12 @@ export interface NodeOptions {
   readonly resources: Readonly<Record<string, number>>
   /** Serves ProcessStart and its like; undefined: a worker does, others do not. */
   readonly processes: boolean | undefined
+  /** Names or ids of the managers that may manage it; empty: any of its mesh. */
+  readonly managers: readonly string[]
+  /** Programs and folders of programs that tasks may run; empty: any. */
+  readonly allow: readonly string[]
+  /** Undefined: yes, unless programs are limited. */
+  readonly downloads: boolean | undefined
   readonly graceMs: number
   readonly pingMs: number
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
@@ -126,6 +132,29 @@ export const NODE_FLAGS: readonly Flag[] = [
     why: 'bounds what cores and memory do not',
   },
   {
+    flag: 'manager',
+    value: 'NAME',
+    isRepeatable: true,
+    about: 'a manager that may manage this worker, by name or id; * is any of its mesh',
+    byDefault: 'any of its mesh',
+    why: 'whoever is a manager of the mesh was let in to manage its workers',
+  },
+  {
+    flag: 'allow',
+    value: 'PATH',
+    isRepeatable: true,
+    about: 'a program, or a folder of programs, that may be run here, and no others',
+    byDefault: 'all',
+    why: 'whoever has a mesh to himself may run everything here anyway',
+  },
+  {
+    flag: 'downloads',
+    value: 'YES|NO',
+    about: 'run programs fetched by https',
+    byDefault: 'yes; no with --allow',
+    why: 'their digest is in the task; a list of what may run should be all of it',
+  },
+  {
     flag: 'grace',
     value: 'TIME',
     about: 'how long a stopping worker lets its tasks finish: 30s, 5m',
@@ -191,6 +220,9 @@ export const DEFAULTS: Omit<NodeOptions, 'role'> = {
   labels: {},
   resources: {},
   processes: undefined,
+  managers: [],
+  allow: [],
+  downloads: undefined,
   graceMs: 30_000,
   pingMs: 5000,
   logLevel: 'info',
@@ -217,11 +249,18 @@ export const readNodeOptions = (given: Given): Either<readonly Fault[], NodeOpti
     labels: Object.fromEntries(reader.all('label', parsePair)),
     resources: Object.fromEntries(reader.all('resource', parseAmount)),
     processes: processesOf(given),
+    managers: reader.all('manager', parseManager),
+    allow: reader.all('allow', parsePath),
+    downloads: reader.read('downloads', DEFAULTS.downloads, parseYesNo),
     graceMs: reader.read('grace', DEFAULTS.graceMs, parseTime),
     pingMs: reader.read('ping', DEFAULTS.pingMs, parseTime),
     logLevel: reader.read('log-level', DEFAULTS.logLevel, wordOf(LEVELS)),
     logFormat: reader.read('log-format', DEFAULTS.logFormat, wordOf(FORMATS)),
   }
+  if (role === 'manager')
+    for (const flag of OF_WORKERS)
+      if (given[flag] !== undefined)
+        reader.faults.push(`--${flag}: is a worker's to say, and this is a manager`)
   if (reader.faults.length > 0 || role === undefined) {
     const missing =
       role === undefined && reader.faults.length === 0
@@ -238,6 +277,8 @@ const processesOf = (given: Given): boolean | undefined => {
   if (no === true) return false
   return processes === true ? true : undefined
 }
+/** On a manager they would seem to protect something. */
+const OF_WORKERS = ['manager', 'downloads']
 
 const LEVELS = ['debug', 'info', 'warn', 'error'] as const
 const FORMATS = ['text', 'json'] as const
@@ -331,6 +372,19 @@ const parseTime: Parse<number> = (text) => {
   const ms = Number(amount) * (SPANS[unit] ?? 1)
   return Number.isSafeInteger(ms) ? E.right(ms) : E.left('a time as 500ms, 30s or 5m')
 }
+
+const parseManager: Parse<string> = (text) =>
+  text === '*' || HostName.is(text) || NodeId.is(text)
+    ? E.right(text)
+    : E.left('the name or the id of a manager, or *')
+
+const parsePath: Parse<string> = (text) =>
+  text.startsWith('/') && !text.includes('\0')
+    ? E.right(text)
+    : E.left('an absolute path')
+
+const parseYesNo: Parse<boolean> = (text) =>
+  text === 'yes' || text === 'no' ? E.right(text === 'yes') : E.left('yes or no')
 
 const parsePair: Parse<readonly [string, string]> = (text) => {
   const [, name, value] = /^([A-Za-z0-9_.-]{1,63})=(.{0,255})$/.exec(text) ?? []

@@ -114,6 +114,8 @@ export interface KeptOutput {
 /** A program to run. Paths are absolute; the environment is complete (nothing is inherited). */
 export interface RunSpec {
   readonly program: string
+  /** What the program is told that it is (argv[0]); default: its path. */
+  readonly calledAs?: string
   readonly arguments: readonly string[]
   readonly directory: string
   readonly environment: Readonly<Record<string, string>>
@@ -180,10 +182,14 @@ export interface PreparedJob {
   readonly program: string
   /** Put before the task's arguments. */
   readonly leading: readonly string[]
+  /** What the program is told that it is; default: its path. */
+  readonly calledAs?: string
 }
 
 /** Turns a job's address into a program on this machine: searches PATH, downloads, verifies, caches. */
 export interface Jobs {
+  /** Why the owner of this machine does not let a job run; undefined: it may. At once. */
+  objection(jobAddress: string): string | undefined
   /**
    * At once where it can (a program that is there), else when fetched. Never throws or
    * rejects. `signal` is called only if there is something that could be aborted.

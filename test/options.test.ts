@@ -20,6 +20,40 @@ t.test('flags that may be repeated keep each of their values', async (t) => {
   })
 })
 
+t.test('what a worker lets managers do with it', async (t) => {
+  const options = readNodeOptions({
+    role: 'worker',
+    manager: ['boss', 'ab'.repeat(16), '*'],
+    allow: ['/usr/bin', '/opt/x y'],
+    downloads: 'no',
+  })
+  t.match(options, {
+    right: {
+      managers: ['boss', 'ab'.repeat(16), '*'],
+      allow: ['/usr/bin', '/opt/x y'],
+      downloads: false,
+    },
+  })
+  t.match(readNodeOptions({ role: 'worker' }), {
+    right: { managers: [], allow: [], downloads: undefined },
+  })
+  const faults: [flag: string, value: string, fault: RegExp][] = [
+    [
+      'manager',
+      'a b',
+      /--manager: expected the name or the id of a manager, or \*, got `a b`/,
+    ],
+    ['allow', 'bin/ls', /--allow: expected an absolute path, got `bin\/ls`/],
+    ['downloads', 'maybe', /--downloads: expected yes or no, got `maybe`/],
+  ]
+  for (const [flag, value, fault] of faults)
+    t.match(readNodeOptions({ role: 'worker', [flag]: value }), { left: [fault] })
+  t.same(
+    readNodeOptions({ role: 'manager', manager: ['m'] }),
+    E.left(["--manager: is a worker's to say, and this is a manager"]),
+  )
+})
+
 t.test('one bad value among good ones is named', async (t) => {
   const options = readNodeOptions({ role: 'worker', label: ['gpu=yes', 'nothing'] })
   t.same(options, E.left(['--label: expected key=value, got `nothing`']))

@@ -14,6 +14,7 @@ import {
   Pid,
   Rel,
   TaskId,
+  Text,
   Uint,
 } from '../scalars.ts'
 import {
@@ -85,7 +86,8 @@ export const tasks = {
         refused: List(
           fields(
             { task_id: TaskId, reason: RefusalReason },
-            { retry_after_ms: Milliseconds },
+            /** For people: what exactly is refused. */
+            { retry_after_ms: Milliseconds, message: Text(255) },
           ),
           TASKS_PER_MESSAGE,
         ),

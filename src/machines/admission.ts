@@ -1,8 +1,9 @@
 // Admission: whether a worker takes a task at all, by what the task says and what the
 // worker is; and whether two assignments are of the same content. Pure, no state.
 
-import type { Assignment, RefusalReason } from '../../protocol/index.ts'
+import { type Assignment, holdsAt, type RefusalReason } from '../../protocol/index.ts'
 import { isSameValue } from './same-value.ts'
+import { unsafeVariable } from './unsafe-variables.ts'
 
 /** What a worker is, as its configuration says. */
 export interface Capacity {
@@ -13,30 +14,39 @@ export interface Capacity {
   readonly kinds: readonly string[]
   readonly labels: Readonly<Record<string, string>>
   readonly resources: Readonly<Record<string, number>>
-  /** Lets a task set LD_*, NODE_OPTIONS and the like. */
-  readonly allowsUnsafeEnvironment: boolean
+  /**
+   * Runs only what its owner allows. Then a task may set nothing that makes other code run,
+   * whoever vouches for it.
+   */
+  readonly isLimited: boolean
 }
 
-/** Variables by which an environment makes another program run than the one named. */
-const UNSAFE =
-  /^(LD_.*|DYLD_.*|NODE_OPTIONS|BASH_ENV|ENV|PYTHONSTARTUP|PYTHONPATH|PERL5OPT|PERL5LIB|RUBYOPT|RUBYLIB|GCONV_PATH|BASH_FUNC_.*)$/
-
-/** A variable of these by which it does. */
-export const unsafeVariable = (
-  env: Readonly<Record<string, string>>,
-): string | undefined => Object.keys(env).find((name) => UNSAFE.test(name))
+/** A task that is not taken: why, and for a person what exactly. */
+export interface Refusal {
+  readonly reason: RefusalReason
+  readonly message?: string
+}
 
 /** Why this worker does not take the task; undefined if it does. */
-export const refusal = (task: Assignment, at: Capacity): RefusalReason | undefined => {
-  if (isInvalid(task)) return 'invalid'
+export const refusal = (task: Assignment, at: Capacity): Refusal | undefined => {
+  if (isInvalid(task)) return { reason: 'invalid' }
   if (!at.kinds.includes(task.job_addr.slice(0, task.job_addr.indexOf(':')))) {
-    return 'unsupported-kind'
+    return { reason: 'unsupported-kind' }
   }
-  if (task.requires !== undefined && !fits(task.requires, at)) return 'specs'
-  if (task.env !== undefined && !at.allowsUnsafeEnvironment) {
-    if (unsafeVariable(task.env) !== undefined) return 'forbidden'
-  }
-  return undefined
+  if (task.requires !== undefined && !fits(task.requires, at)) return { reason: 'specs' }
+  const variable = forbiddenVariable(task, at)
+  if (variable === undefined) return undefined
+  return { reason: 'forbidden', message: `a task may not set ${variable} here` }
+}
+
+const forbiddenVariable = (
+  { env, unsafe_env }: Assignment,
+  { isLimited }: Capacity,
+): string | undefined => {
+  if (env === undefined) return undefined
+  // A script that is allowed finds its programs by it.
+  if (isLimited && 'PATH' in env) return 'PATH'
+  return isLimited || unsafe_env !== true ? unsafeVariable(env) : undefined
 }
 
 /** What no system call would take, and contradictions. */
@@ -51,7 +61,7 @@ const isInvalid = (task: Assignment): boolean => {
 
 const fits = (needs: NonNullable<Assignment['requires']>, at: Capacity): boolean => {
   if ((needs.cores ?? 1) > at.cores || (needs.memory ?? 0) > at.memoryBytes) return false
-  if (needs.host_name !== undefined && needs.host_name !== at.hostName) return false
+  if (!isMeantFor(needs, at)) return false
   for (const [name, amount] of Object.entries(needs.resources ?? {})) {
     if (amount > (at.resources[name] ?? 0)) return false
   }
@@ -60,6 +70,13 @@ const fits = (needs: NonNullable<Assignment['requires']>, at: Capacity): boolean
   }
   return true
 }
+
+const isMeantFor = (
+  { host_name, within = [] }: NonNullable<Assignment['requires']>,
+  { hostName }: Capacity,
+): boolean =>
+  (host_name ?? hostName) === hostName &&
+  within.every((globs) => holdsAt(globs, hostName))
 
 /** Do two assignments say the same, their attempts apart? Compared when needed instead of hashed always. */
 export const isSameContent = (one: Assignment, other: Assignment): boolean =>

@@ -9,7 +9,7 @@
 // no room for `reserveAfterMs`, one such worker gets nothing from behind it in the queue
 // until it has drained enough (Shape.reserved).
 
-import type { TaskRequest } from '../../protocol/index.ts'
+import { holdsAt, type Requires, type TaskRequest } from '../../protocol/index.ts'
 import type { ManagerConfig } from './manager-config.ts'
 import type { Shape } from './task-queue.ts'
 import type { Worker } from './task-record.ts'
@@ -22,6 +22,8 @@ export interface Need {
   /** The word before the colon of job_addr. */
   readonly kind: string
   readonly hostName: string | undefined
+  /** Lists of patterns, of each of which the host must match one. */
+  readonly within: Requires['within']
   readonly labels: Readonly<Record<string, string>> | undefined
   readonly resources: Readonly<Record<string, number>> | undefined
 }
@@ -40,14 +42,12 @@ export const needOf = ({ job_addr, requires }: TaskRequest): Need => {
   return need
 }
 
-const neededBy = (
-  kind: string,
-  requires: NonNullable<TaskRequest['requires']>,
-): Need => ({
+const neededBy = (kind: string, requires: Requires): Need => ({
   cores: requires.cores ?? (kind === 'noop' ? 0 : 1),
   memory: requires.memory ?? 0,
   kind,
   hostName: requires.host_name,
+  within: requires.within,
   labels: requires.labels,
   resources: requires.resources,
 })
@@ -56,6 +56,9 @@ const neededBy = (
 export const objection = (need: Need, worker: Worker): string | undefined => {
   if (need.hostName !== undefined && need.hostName !== worker.hostName)
     return `host_name is not ${need.hostName}`
+  const outside = need.within?.find((globs) => !holdsAt(globs, worker.hostName))
+  if (outside !== undefined)
+    return `the scopes of who submitted it hold on ${outside.join(', ')}`
   if (need.cores > worker.cores) return lacks('cores', need.cores, worker.cores)
   if (need.memory > worker.memory)
     return lacks('bytes of memory', need.memory, worker.memory)
@@ -148,7 +151,7 @@ const takes = (worker: Worker, shape: Shape, placing: Placing): boolean => {
   if (!hasRoom(need, worker, config, mayPrefetch(worker, config) ? 2 : 1)) return false
   const holder = reserved.get(worker)
   if (holder !== undefined && holder !== shape) return false
-  return !excluded?.has(worker.nodeId) && objection(need, worker) === undefined
+  return !excluded?.has(bootOf(worker)) && objection(need, worker) === undefined
 }
 
 /** The worker to keep free for a shape that finds no room: the one it has, else the emptiest. */
@@ -160,7 +163,7 @@ export const toReserve = (
   const isFit = (worker: Worker): boolean =>
     worker.status === 'managing' &&
     !reserved.has(worker) &&
-    !shape.excluded?.has(worker.nodeId) &&
+    !shape.excluded?.has(bootOf(worker)) &&
     objection(shape.need, worker) === undefined
   if (shape.reserved !== undefined && isFit(shape.reserved)) return shape.reserved
   let best: Worker | undefined
@@ -168,6 +171,9 @@ export const toReserve = (
     if ((best === undefined || isLessLoaded(worker, best)) && isFit(worker)) best = worker
   return best
 }
+
+/** Who refused: that life of it. The next one may be told otherwise by its owner. */
+export const bootOf = ({ nodeId, bootId }: Worker): string => `${nodeId} ${bootId}`
 
 export const isOffered = (worker: Worker, nowMs: number): boolean =>
   worker.status === 'managing' && worker.busyUntilMs <= nowMs
@@ -180,7 +186,7 @@ export const explainWorker = (
   config: ManagerConfig,
   nowMs: number,
 ): { readonly candidate: boolean; readonly reason: string } => {
-  const refused = excluded?.get(worker.nodeId)
+  const refused = excluded?.get(bootOf(worker))
   const never = refused === undefined ? objection(need, worker) : `refused it: ${refused}`
   if (never !== undefined) return { candidate: false, reason: never }
   return { candidate: true, reason: presently(need, worker, config, nowMs) }

@@ -133,6 +133,7 @@ export type TaskEvent =
 export interface Refusal {
   readonly task_id: string
   readonly reason: RefusalReason
+  readonly message?: string
   readonly retry_after_ms?: number
 }
 

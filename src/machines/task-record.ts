@@ -52,7 +52,7 @@ export interface Task {
   heldBy: string | undefined
   /** Where a copy has to be stopped once the outcome is durable. */
   copyAt: Worker | undefined
-  /** Node ids that refused it for good, with the reason. */
+  /** Lives of workers (`bootOf`) that refused it for good, with the reason. */
   excluded: ReadonlyMap<string, string> | undefined
   /** How often this hand-out was sent again because its worker did not know it. */
   resent: number

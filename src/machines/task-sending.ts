@@ -2,6 +2,7 @@
 // what a worker says when it is asked (TasksPong).
 
 import type { Assignment, TaskStatus } from '../../protocol/index.ts'
+import { bootOf } from './placement.ts'
 import type { TaskCore } from './task-core.ts'
 import type { Refusal, TaskEvent } from './task-events.ts'
 import { begin, countFailure } from './task-outcomes.ts'
@@ -43,7 +44,7 @@ const onRefusal = (
   core: TaskCore,
   worker: Worker,
   task: Task,
-  { reason, retry_after_ms }: Refusal,
+  { reason, message, retry_after_ms }: Refusal,
   at: At,
 ): void => {
   switch (reason) {
@@ -59,14 +60,17 @@ const onRefusal = (
     case 'specs':
     case 'forbidden':
       core.detach(task)
-      task.excluded = new Map(task.excluded).set(worker.nodeId, reason)
+      task.excluded = exclusions(task, worker, message ?? reason)
       core.enqueue(task, 'front')
       return
     case 'invalid':
     case 'conflict':
       core.fail(
         task,
-        { kind: 'Refused', reason: `${worker.hostName} refused it: ${reason}` },
+        {
+          kind: 'Refused',
+          reason: `${worker.hostName} refused it: ${message ?? reason}`,
+        },
         at.wallMs,
       )
       return
@@ -75,6 +79,16 @@ const onRefusal = (
       core.effect({ kind: 'ask', worker, tasks: [task] })
       return
   }
+}
+
+/** With this worker's life, and without its earlier ones. */
+const exclusions = (
+  { excluded = new Map() }: Task,
+  worker: Worker,
+  why: string,
+): ReadonlyMap<string, string> => {
+  const others = [...excluded].filter(([boot]) => !boot.startsWith(`${worker.nodeId} `))
+  return new Map([...others, [bootOf(worker), why]])
 }
 
 const leaveAlone = (core: TaskCore, worker: Worker, ms: number, at: At): void => {

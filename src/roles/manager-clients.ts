@@ -1,12 +1,15 @@
 // What a manager does for clients: takes tasks, lists, shows, waits, cancels, explains.
 
-import type {
-  NodeInfo,
-  RequestOf,
-  Respond,
-  TaskRequest,
-  TaskSummary,
+import {
+  holdsAt,
+  type NodeInfo,
+  type RequestOf,
+  type Respond,
+  type TaskRequest,
+  type TaskSummary,
+  type Where,
 } from '../../protocol/index.ts'
+import { concerns, concernsBatch, entitled, whereOf } from '../machines/entitlement.ts'
 import {
   type Batch,
   type CancelTicket,
@@ -47,21 +50,32 @@ export class ManagerClients {
     this.#kernel = kernel
   }
 
-  submit({ key, batch, tasks }: RequestOf<'TasksSubmit'>, respond: SubmitAnswer): void {
-    this.#submit(key, batch ?? key, tasks, respond)
+  submit(
+    { key, batch = key, tasks }: RequestOf<'TasksSubmit'>,
+    respond: SubmitAnswer,
+    from: Peer,
+  ): void {
+    this.#submit({ key, batch, tasks }, respond, from)
   }
 
   #submit(
-    key: string,
-    batch: string,
-    tasks: readonly TaskRequest[],
+    asked: Pick<Submission, 'key' | 'batch' | 'tasks'>,
     respond: SubmitAnswer,
+    from: Peer,
   ): void {
     const { run, at, isClosing, table, deps } = this.#kernel
     if (isClosing) {
       respond('Refused', { reason: 'closing', message: 'it is shutting down' })
       return
     }
+    const its = entitled(asked.tasks, from.rights)
+    if ('forbidden' in its) {
+      const message = its.forbidden.slice(0, 1024)
+      respond('Refused', { reason: 'forbidden', message })
+      return
+    }
+    const { key, batch } = asked
+    const { tasks } = its
     // All of its tasks may have closed in an earlier life: then the ledger alone knows it.
     const earlier = table.hasKey(key) ? undefined : deps.ledger.byKey(key)
     if (earlier !== undefined) {
@@ -110,15 +124,20 @@ export class ManagerClients {
     return { task_ids: tasks.map((_, index) => `${ledgerId}-${first + index}`) }
   }
 
-  retry({ key, task_ids }: RequestOf<'TasksRetry'>, respond: SubmitAnswer): void {
+  /** Under the scopes of whoever asks now. */
+  retry(
+    { key, task_ids }: RequestOf<'TasksRetry'>,
+    respond: SubmitAnswer,
+    from: Peer,
+  ): void {
     const { table, deps } = this.#kernel
     // Asked again, for want of an answer: the closed tasks may be forgotten meanwhile.
     const earlier = table.submission(key) ?? deps.ledger.byKey(key)
     if (earlier?.tasks.length === task_ids.length) {
-      this.#submit(key, key, earlier.tasks, respond)
+      this.#submit({ key, batch: key, tasks: earlier.tasks }, respond, from)
       return
     }
-    const tasks = this.#found(task_ids)
+    const tasks = this.#found(task_ids, whereOf(from, 'tasks:run'))
     const open = tasks.find((task) => !isClosed(task))
     const refuse = (message: string) => respond('Refused', { reason: 'invalid', message })
     if (tasks.length < task_ids.length) {
@@ -129,20 +148,18 @@ export class ManagerClients {
       refuse(`${open.id} is not closed`)
       return
     }
-    this.#submit(
-      key,
-      key,
-      tasks.map(({ request }) => request),
-      respond,
-    )
+    const requests = tasks.map(({ request }) => request)
+    this.#submit({ key, batch: key, tasks: requests }, respond, from)
   }
 
-  #found(ids: readonly string[]): Task[] {
-    return ids.flatMap((id) => this.#kernel.table.find(id) ?? [])
+  /** Those that are known, and are the client's business. */
+  #found(ids: readonly string[], where: Where): Task[] {
+    return ids.flatMap((id) => this.#kernel.find(id, where) ?? [])
   }
 
-  list(body: RequestOf<'TasksList'>, respond: Respond<'TasksList'>): void {
+  list(body: RequestOf<'TasksList'>, respond: Respond<'TasksList'>, from: Peer): void {
     const { table } = this.#kernel
+    const where = whereOf(from, 'read')
     const limit = Math.max(1, Math.min(body.limit, 1000))
     const after = body.after === undefined ? undefined : table.seqOf(body.after)
     const tasks: TaskSummary[] = []
@@ -152,15 +169,20 @@ export class ManagerClients {
       if (tasks.length * LIST_BYTES_EACH > 8 * PAGE_BYTES) break
       seq -= 1
       const task = table.at(seq)
-      if (task !== undefined && matches(task, body)) tasks.push(summaryOf(task))
+      if (task !== undefined && matches(task, body) && concerns(task, where))
+        tasks.push(summaryOf(task))
     }
     const isEnd = seq <= table.oldestSeq
     const next = isEnd ? {} : { next: `${this.#kernel.ledgerId}-${seq}` }
     respond('TaskList', { tasks, ...next })
   }
 
-  show({ task_id }: RequestOf<'TaskShow'>, respond: Respond<'TaskShow'>): void {
-    const task = this.#kernel.table.find(task_id)
+  show(
+    { task_id }: RequestOf<'TaskShow'>,
+    respond: Respond<'TaskShow'>,
+    from: Peer,
+  ): void {
+    const task = this.#kernel.find(task_id, whereOf(from, 'read'))
     if (task === undefined) {
       respond('NotFound', {})
       return
@@ -182,7 +204,7 @@ export class ManagerClients {
       return
     }
     const batch = this.#kernel.table.batch(body.batch ?? '')
-    if (batch === undefined) {
+    if (batch === undefined || !concernsBatch(batch, whereOf(from, 'read'))) {
       respond('NotFound', {})
       return
     }
@@ -228,7 +250,7 @@ export class ManagerClients {
     respond: Respond<'TasksWait'>,
     from: Peer,
   ): void {
-    const tasks = this.#found(body.task_ids ?? [])
+    const tasks = this.#found(body.task_ids ?? [], whereOf(from, 'read'))
     if (tasks.length === 0) {
       respond('NotFound', {})
       return
@@ -267,13 +289,14 @@ export class ManagerClients {
   ): void {
     const { run, at, table } = this.#kernel
     const ids = body.task_ids ?? []
-    const tasks = new Set(this.#found(ids))
+    const where = whereOf(peer, 'tasks:run')
+    const tasks = new Set(this.#found(ids, where))
     const unknown = ids.length - tasks.size
     const batch = table.batch(body.batch ?? '')
     for (const { submission } of batch?.submissions ?? [])
       for (let i = 0; i < submission.tasks.length; i++) {
         const task = table.at(submission.first + i)
-        if (task !== undefined) tasks.add(task)
+        if (task !== undefined && concerns(task, where)) tasks.add(task)
       }
     const ticket: CancelTicket = { aborted: 0, closed: 0, unknown, left: 1 }
     this.#cancelling.set(ticket, { respond, peer })
@@ -291,19 +314,27 @@ export class ManagerClients {
   explain(
     { task_id }: RequestOf<'TasksExplain'>,
     respond: Respond<'TasksExplain'>,
+    from: Peer,
   ): void {
     const { table, config, deps } = this.#kernel
-    const task = table.find(task_id)
+    const where = whereOf(from, 'read')
+    const task = this.#kernel.find(task_id, where)
     if (task === undefined) {
       respond('NotFound', {})
       return
     }
-    const its = explain(task, table, config, deps.clock.now())
-    respond('TaskReasons', { state: task.state, ...its })
+    const declining = [...this.#kernel.peers].flatMap(([{ hostName }, { declines }]) =>
+      declines === undefined ? [] : [{ hostName, declines }],
+    )
+    const nowMs = deps.clock.now()
+    const its = explain(task, { table, config, nowMs, declining })
+    const nodes = its.nodes.filter(({ host_name }) => holdsAt(where, host_name))
+    respond('TaskReasons', { state: task.state, ...its, nodes })
   }
 
-  nodes(respond: Respond<'NodesList'>): void {
+  nodes(respond: Respond<'NodesList'>, from: Peer): void {
     const { deps, table, peers } = this.#kernel
+    const where = whereOf(from, 'read')
     const { nowMs, wallMs } = this.#kernel.at()
     const wall = (ms: number) => Math.max(0, Math.round(wallMs - (nowMs - ms)))
     const { running, open } = table.counts
@@ -319,13 +350,18 @@ export class ManagerClients {
     const workers = new Set<string>()
     for (const worker of table.workers()) {
       workers.add(worker.nodeId)
+      if (!holdsAt(where, worker.hostName)) continue
       nodes.push({
         ...nodeOf(worker, wall(worker.sinceMs)),
         ...this.#contact(worker.nodeId),
       })
     }
     for (const [peer, { sinceMs }] of peers)
-      if (!workers.has(peer.nodeId) && nodes.length < 10_000)
+      if (
+        !workers.has(peer.nodeId) &&
+        holdsAt(where, peer.hostName) &&
+        nodes.length < 10_000
+      )
         nodes.push({
           node_id: peer.nodeId,
           boot_id: peer.bootId,

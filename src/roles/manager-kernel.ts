@@ -1,9 +1,10 @@
 // What the parts of a manager share: its ports, its table, and the way to tell the table
 // what happened.
 
-import type { LedgerId, NodeInfo } from '../../protocol/index.ts'
+import type { LedgerId, NodeInfo, Where } from '../../protocol/index.ts'
 import type { ManagerConfig } from '../machines/manager-config.ts'
 import type { TaskEffect, TaskEvent } from '../machines/task-events.ts'
+import type { Task } from '../machines/task-record.ts'
 import type { TaskTable } from '../machines/tasks.ts'
 import type { Clock, Ledger, Log, Mesh, Peer, Random } from '../ports.ts'
 import type { Waits } from './manager-waits.ts'
@@ -24,14 +25,23 @@ export interface ManagerDeps {
   readonly stopped?: (why: string) => void
 }
 
+/** Somebody connected. */
+export interface Contact {
+  readonly sinceMs: number
+  /** A worker's reason not to be managed by this manager. */
+  declines?: string
+}
+
 export interface Kernel {
   readonly deps: ManagerDeps
   readonly config: ManagerConfig
   readonly ledgerId: LedgerId
   readonly table: TaskTable
+  /** A task that is known, and the business of a scope that holds there. */
+  readonly find: (taskId: string, where: Where) => Task | undefined
   readonly waits: Waits
   /** Everybody connected. */
-  readonly peers: Map<Peer, { readonly sinceMs: number }>
+  readonly peers: Map<Peer, Contact>
   /** When it began, by the monotonic clock. */
   readonly sinceMs: number
   isClosing: boolean

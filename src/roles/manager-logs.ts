@@ -12,6 +12,7 @@ import {
   type Respond,
 } from '../../protocol/index.ts'
 import type { AskFailure } from '../failures.ts'
+import { whereOf } from '../machines/entitlement.ts'
 import { isClosed, resultOf, type Task, tellingAttempt } from '../machines/task-record.ts'
 import type { Peer } from '../ports.ts'
 import type { Kernel } from './manager-kernel.ts'
@@ -38,7 +39,7 @@ export class ManagerLogs {
   }
 
   read(body: LogRead, respond: Respond<'TaskLogRead'>, from: Peer): void {
-    const task = this.#kernel.table.find(body.task_id)
+    const task = this.#kernel.find(body.task_id, whereOf(from, 'read'))
     if (task === undefined) {
       respond('NotFound', {})
       return
@@ -159,7 +160,7 @@ export class ManagerLogs {
   }
 
   input(body: Input, respond: Respond<'TaskInput'>, from: Peer): void {
-    const task = this.#kernel.table.find(body.task_id)
+    const task = this.#kernel.find(body.task_id, whereOf(from, 'tasks:run'))
     if (task === undefined || isClosed(task) || task.closing !== undefined) {
       respond('NotFound', {})
       return

@@ -145,11 +145,18 @@ export interface Explanation {
   readonly nodes: { host_name: string; candidate: boolean; reason: string }[]
 }
 
+/** By what a task's place is explained. */
+export interface Explaining {
+  readonly table: Pick<TaskTable, 'workers' | 'keptFrom'>
+  readonly config: ManagerConfig
+  readonly nowMs: number
+  /** Workers that are connected, and not to be managed by this manager. */
+  readonly declining: readonly { readonly hostName: string; readonly declines: string }[]
+}
+
 export const explain = (
   task: Task,
-  table: Pick<TaskTable, 'workers' | 'keptFrom'>,
-  config: ManagerConfig,
-  nowMs: number,
+  { table, config, nowMs, declining }: Explaining,
 ): Explanation => {
   if (isClosed(task)) return { summary: howItEnded(task), nodes: [] }
   const { worker } = task
@@ -166,6 +173,11 @@ export const explain = (
     const isKept = its.candidate && kept.has(one)
     const reason = isKept ? 'is kept free for a larger task' : its.reason
     nodes.push({ host_name: one.hostName, ...its, reason: reason.slice(0, 255) })
+  }
+  for (const { hostName: host_name, declines } of declining) {
+    if (nodes.length >= 1000) break
+    const reason = `declines: ${declines}`.slice(0, 255)
+    nodes.push({ host_name, candidate: false, reason })
   }
   return { summary: whyWaits(task, nodes.length, candidates, nowMs), nodes }
 }

@@ -111,9 +111,20 @@ export class ManagerWorkers {
     this.#request(entry, { ...body, tasks: inventory }, respond, from)
   }
 
-  onManagerBye({ rel }: RequestOf<'ManagerBye'>, from: Peer): void {
+  onManagerBye({ rel, reason }: RequestOf<'ManagerBye'>, from: Peer): void {
     const entry = this.#byRel.get(rel)
     if (entry?.peer === from) this.#step(entry, { kind: 'bye', rel })
+    else if (entry === undefined && reason !== undefined) this.#declined(from, reason)
+  }
+
+  /** A worker that never was ours says why it will not be. */
+  #declined(from: Peer, reason: string): void {
+    const { peers, deps } = this.#kernel
+    const contact = peers.get(from)
+    if (contact === undefined || contact.declines !== undefined) return
+    contact.declines = reason
+    deps.log.warn('worker-declines', { worker: from.hostName, reason })
+    this.#kernel.turn()
   }
 
   peerLost(peer: Peer, { clean, isExpelled }: Loss): void {

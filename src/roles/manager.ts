@@ -6,6 +6,7 @@
 // turn. It needs nothing of the outside but its ports, so a simulator can drive it.
 
 import type { Handlers, Kind, Respond } from '../../protocol/index.ts'
+import { concerns } from '../machines/entitlement.ts'
 import { managerDefaults } from '../machines/manager-config.ts'
 import { recordedAddresses } from '../machines/recorded-addresses.ts'
 import type { TaskEffect } from '../machines/task-events.ts'
@@ -14,7 +15,7 @@ import type { Cancel, Loss, Peer } from '../ports.ts'
 import type { RecordedTask } from '../records.ts'
 import { ManagerClients } from './manager-clients.ts'
 import { Commits } from './manager-commits.ts'
-import type { Kernel, ManagerDeps } from './manager-kernel.ts'
+import type { Contact, Kernel, ManagerDeps } from './manager-kernel.ts'
 import { ManagerLogs } from './manager-logs.ts'
 import { Waits } from './manager-waits.ts'
 import { ManagerWorkers } from './manager-workers.ts'
@@ -47,7 +48,7 @@ export const createManager = (
   const config = { ...managerDefaults, ...deps.config }
   const table = new TaskTable(config, ledger.id, ledger.nextSequence())
   const waits = new Waits(clock, config.waitsPerClient)
-  const peers = new Map<Peer, { readonly sinceMs: number }>()
+  const peers = new Map<Peer, Contact>()
   let isTurning = false
   let alarm: Cancel | undefined
   let alarmAtMs = Number.POSITIVE_INFINITY
@@ -57,6 +58,10 @@ export const createManager = (
     config,
     ledgerId: ledger.id,
     table,
+    find: (taskId, where) => {
+      const task = table.find(taskId)
+      return task !== undefined && concerns(task, where) ? task : undefined
+    },
     waits,
     peers,
     sinceMs: clock.now(),
@@ -227,16 +232,18 @@ export const createManager = (
     },
     BlobRead: (_, respond) => respond('NotFound', {}),
     BlobRelease: (_, respond) => respond('Ack', {}),
-    TasksSubmit: forClients((body, respond) => clients.submit(body, respond)),
-    TasksList: forClients((body, respond) => clients.list(body, respond)),
-    TaskShow: forClients((body, respond) => clients.show(body, respond)),
+    TasksSubmit: forClients((body, respond, from) => clients.submit(body, respond, from)),
+    TasksList: forClients((body, respond, from) => clients.list(body, respond, from)),
+    TaskShow: forClients((body, respond, from) => clients.show(body, respond, from)),
     TasksWait: forClients((body, respond, from) => clients.wait(body, respond, from)),
     TasksCancel: forClients((body, respond, from) => clients.cancel(body, respond, from)),
-    TasksRetry: forClients((body, respond) => clients.retry(body, respond)),
-    TasksExplain: forClients((body, respond) => clients.explain(body, respond)),
+    TasksRetry: forClients((body, respond, from) => clients.retry(body, respond, from)),
+    TasksExplain: forClients((body, respond, from) =>
+      clients.explain(body, respond, from),
+    ),
     TaskInput: forClients((body, respond, from) => logs.input(body, respond, from)),
     TaskLogRead: forClients((body, respond, from) => logs.read(body, respond, from)),
-    NodesList: forClients((_, respond) => clients.nodes(respond)),
+    NodesList: forClients((_, respond, from) => clients.nodes(respond, from)),
   }
 
   const acked = (effect: TaskEffect, ack: () => void): boolean => {

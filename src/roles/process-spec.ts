@@ -1,9 +1,10 @@
 // Process spec: whether a process is taken at all, and what the runner is asked for it.
 
-import type { ProcessSpec } from '../../protocol/index.ts'
+import { lacks } from '../../protocol/access.ts'
+import { holdsAt, type ProcessSpec, type Rights } from '../../protocol/index.ts'
 import type { JobFailure } from '../failures.ts'
-import { unsafeVariable } from '../machines/admission.ts'
 import type { ProcessRetention } from '../machines/process-table.ts'
+import { unsafeVariable } from '../machines/unsafe-variables.ts'
 import type { PreparedJob, RunSpec } from '../ports.ts'
 
 export interface ProcessesConfig {
@@ -16,12 +17,15 @@ export interface ProcessesConfig {
   readonly outputCapBytes: number
   /** Processes that have not ended for good, at most. */
   readonly limit: number
+  /** Runs only what its owner allows: then nothing in an environment may make other code run. */
+  readonly isLimited: boolean
   readonly retention: ProcessRetention
 }
 
 export const PROCESSES_DEFAULTS = {
   outputCapBytes: 64 * 1024 * 1024,
   limit: 1024,
+  isLimited: false,
   /** Ten minutes or 1,000: the process manager's users ask for what has just ended. */
   retention: { ageMs: 600_000, count: 1000 },
 } as const satisfies Partial<ProcessesConfig>
@@ -37,15 +41,35 @@ export const LEAVING = refused('busy', 'this node is stopping')
 export const unprepared = (failure: JobFailure) =>
   refused(failure.kind === 'spawn' ? failure.code : 'invalid', failure.reason)
 
-/** Why it is not even tried; undefined if it is. `open`: how many there are. */
-export const refusal = (spec: ProcessSpec, open: number, limit: number) => {
+/** What a start is judged by. `open`: how many there are; `rights`: of who asks. */
+export interface Judging {
+  readonly open: number
+  readonly rights: Rights | undefined
+  readonly config: Pick<ProcessesConfig, 'limit' | 'isLimited' | 'hostName'>
+}
+
+/** Why it is not even tried; undefined if it is. */
+export const refusal = (spec: ProcessSpec, { open, rights, config }: Judging) => {
+  const { limit } = config
   if (open >= limit)
     return refused('busy', `${limit} processes are here already; stop one of them`)
   const fault = faultOf(spec)
   if (fault !== undefined) return refused('invalid', fault)
-  const unsafe = unsafeVariable(spec.env ?? {})
+  const variable = variableFault(spec, rights, config)
+  return variable === undefined ? undefined : refused('forbidden', variable)
+}
+
+const variableFault = (
+  { env = {} }: ProcessSpec,
+  rights: Rights | undefined,
+  { isLimited, hostName }: Judging['config'],
+): string | undefined => {
+  const unsafe = isLimited && 'PATH' in env ? 'PATH' : unsafeVariable(env)
   if (unsafe === undefined) return undefined
-  return refused('forbidden', `${unsafe} makes another program run than the one named`)
+  const what = `${unsafe} can make another program run than the one named`
+  if (isLimited) return `${what}, and this host limits them`
+  const isAdmin = holdsAt(rights?.get('admin') ?? [], hostName)
+  return isAdmin ? undefined : `${what}: ${lacks('admin', rights)}`
 }
 
 const faultOf = ({ path, args = [], env = {}, ...rest }: ProcessSpec) => {
@@ -71,6 +95,7 @@ export const runSpecOf = (
   config: ProcessesConfig,
 ): RunSpec => ({
   program: job.program,
+  ...(job.calledAs !== undefined && { calledAs: job.calledAs }),
   arguments: [...job.leading, ...args],
   directory: dir ?? config.directory,
   environment: {

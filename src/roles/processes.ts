@@ -50,7 +50,7 @@ export class Processes {
     this.#ports = ports
     this.#table = new ProcessTable(ports.config.retention)
     this.handlers = {
-      ProcessStart: (body, respond) => this.#start(body, respond),
+      ProcessStart: (body, respond, from) => this.#start(body, respond, from),
       ProcessList: (body, respond) => this.#list(body, respond),
       ProcessStop: this.#about((asked, _body, respond) => {
         this.#apply(asked.id, { kind: 'stop' })
@@ -119,6 +119,7 @@ export class Processes {
   #start(
     { spec, key }: RequestOf<'ProcessStart'>,
     respond: Respond<'ProcessStart'>,
+    { rights }: Peer,
   ): void {
     this.#sweep()
     const known = this.#table.withKey(key)
@@ -127,7 +128,8 @@ export class Processes {
       return
     }
     const { clock, config, jobs } = this.#ports
-    const no = this.#isLeaving ? LEAVING : refusal(spec, this.#table.open, config.limit)
+    const { open } = this.#table
+    const no = this.#isLeaving ? LEAVING : refusal(spec, { open, rights, config })
     if (no !== undefined) {
       respond('Refused', no)
       return

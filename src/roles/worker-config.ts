@@ -44,7 +44,7 @@ export const WORKER_DEFAULTS = {
   labels: {},
   resources: {},
   kinds: ['exec', 'https', 'file', 'noop'],
-  allowsUnsafeEnvironment: false,
+  isLimited: false,
   /** As service managers do it: long enough to save a file, short enough to wait for. */
   killGraceMs: 5000,
   outputCapBytes: 64 * 1024 * 1024,

@@ -54,6 +54,10 @@ export interface LinkPorts {
 /** How long a manager may take to answer a page of the inventory. */
 const REQUEST_MS = 10_000
 const BYE_MS = 2000
+/** In a goodbye to whoever never managed it. */
+const NO_REL = 'none'
+const NOT_AUTHORISED =
+  'its owner lets other managers manage it; the worker takes one more with --manager'
 
 /** The claim of a configuration. */
 export const specsOf = (config: WorkerConfig): Specs => ({
@@ -71,6 +75,8 @@ export class WorkerLink {
   readonly #ports: LinkPorts
   readonly #specs: Specs
   readonly #managers = new Map<Peer, Manager>()
+  /** Managers that may not manage it, by node id. */
+  readonly #passedOver = new Set<NodeId>()
   readonly #timers = new Map<TimerName, Cancel>()
   /** Effects to perform, and events that came meanwhile: one after the other. */
   readonly #events: RelationshipEvent[] = []
@@ -118,12 +124,21 @@ export class WorkerLink {
       managers === undefined || managers.includes(nodeId) || managers.includes(hostName)
     const { ledger_id: ledgerId } = peer.introduction
     if (!isAuthorised || ledgerId === undefined) {
-      const reason = isAuthorised ? 'no ledger' : 'not among the allowed managers'
-      this.#ports.log.warn('manager-passed-over', { peer: hostName, reason })
+      this.#passOver(peer, isAuthorised ? 'it has no ledger' : NOT_AUTHORISED)
       return undefined
     }
     this.#connections += 1
     return { connection: this.#connections, nodeId, bootId, ledgerId }
+  }
+
+  /** The manager is told at each connection, the log of this worker once. */
+  #passOver({ nodeId, hostName }: Peer, reason: string): void {
+    if (!this.#passedOver.has(nodeId)) {
+      this.#passedOver.add(nodeId)
+      this.#ports.log.warn('manager-passed-over', { peer: hostName, reason })
+    }
+    const bye = { rel: NO_REL, reason }
+    this.#ports.mesh.ask(nodeId, 'ManagerBye', bye, BYE_MS, () => undefined)
   }
 
   lost(peer: Peer): void {

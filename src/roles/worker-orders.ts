@@ -2,17 +2,18 @@
 // what it says and by what is known of it; an abort is answered when it is done.
 
 import type { Assignment, RequestOf, Respond, TaskId } from '../../protocol/index.ts'
-import { refusal } from '../machines/admission.ts'
+import { type Refusal, refusal } from '../machines/admission.ts'
 import type { TaskEffect, TaskEvent } from '../machines/worker-task.ts'
 import { ledgerOf } from '../machines/worker-task.ts'
 import type { WorkerTasks } from '../machines/worker-tasks.ts'
-import type { Clock, Outbox, Peer } from '../ports.ts'
+import type { Clock, Jobs, Outbox, Peer } from '../ports.ts'
 import type { WorkerConfig } from './worker-config.ts'
 import type { WorkerLink } from './worker-link.ts'
 
 export interface OrdersPorts {
   readonly clock: Clock
   readonly outbox: Outbox
+  readonly jobs: Jobs
   readonly config: WorkerConfig
   readonly tasks: WorkerTasks
   readonly link: WorkerLink
@@ -46,12 +47,12 @@ export class WorkerOrders {
       respond('NotMine', {})
       return
     }
-    const refused: Refusal[] = []
+    const refused: Refused[] = []
     const accepted: Assignment[] = []
     for (const task of tasks) {
-      const reason = this.#take(task)
-      if (reason === undefined) accepted.push(task)
-      else refused.push(refusalOf(task.task_id, reason))
+      const refusal = this.#take(task)
+      if (refusal === undefined) accepted.push(task)
+      else refused.push(refusedAs(task.task_id, refusal))
     }
     this.#ports.outbox.sync((isDurable) => {
       if (this.#ports.isClosed()) return
@@ -60,7 +61,8 @@ export class WorkerOrders {
       // here before, and runs or has ended, is: elsewhere it would run a second time.
       if (!isDurable) this.#apply({ kind: 'unpersisted', tasks: accepted })
       for (const task of accepted) {
-        if (!this.#holds(task, isDurable)) refused.push(refusalOf(task.task_id, 'busy'))
+        if (!this.#holds(task, isDurable))
+          refused.push(refusedAs(task.task_id, { reason: 'busy' }))
       }
       if (refused.length === 0) respond('Ack', {})
       else respond('TasksRefused', { refused })
@@ -100,21 +102,28 @@ export class WorkerOrders {
   }
 
   /** Takes one task, or says why not. */
-  #take(task: Assignment): Refusal['reason'] | undefined {
-    const { config, clock } = this.#ports
-    if (ledgerOf(task.task_id) !== this.#ports.link.served) return 'invalid'
+  #take(task: Assignment): Refusal | undefined {
+    const { clock } = this.#ports
+    if (ledgerOf(task.task_id) !== this.#ports.link.served) return { reason: 'invalid' }
     const nowMs = clock.now()
     // What is known already was admitted already.
-    const reason =
-      this.#ports.tasks.get(task.task_id) === undefined
-        ? refusal(task, config)
-        : undefined
-    if (reason !== undefined) return reason
+    const isNew = this.#ports.tasks.get(task.task_id) === undefined
+    const objection = isNew ? this.#objection(task) : undefined
+    if (objection !== undefined) return objection
     const effects = this.#ports.tasks.apply({ kind: 'execute', task, nowMs })
     const [first] = effects
-    if (first?.kind === 'refuse') return first.reason
+    if (first?.kind === 'refuse') return { reason: first.reason }
     this.#ports.perform(effects)
     return undefined
+  }
+
+  /** By what it is, and by what the owner of this machine lets run. */
+  #objection(task: Assignment): Refusal | undefined {
+    const { config, jobs } = this.#ports
+    const byContent = refusal(task, config)
+    if (byContent !== undefined || !config.isLimited) return byContent
+    const message = jobs.objection(task.job_addr)
+    return message === undefined ? undefined : { reason: 'forbidden', message }
   }
 
   /** Answers when every process group that was meant is gone. */
@@ -160,13 +169,14 @@ export class WorkerOrders {
   }
 }
 
-type Refusal = {
+interface Refused extends Refusal {
   readonly task_id: TaskId
-  readonly reason: NonNullable<ReturnType<typeof refusal>>
   readonly retry_after_ms?: number
 }
 
-const refusalOf = (task_id: TaskId, reason: Refusal['reason']): Refusal =>
-  reason === 'busy'
-    ? { task_id, reason, retry_after_ms: BUSY_RETRY_MS }
-    : { task_id, reason }
+const refusedAs = (task_id: TaskId, { reason, message }: Refusal): Refused => ({
+  task_id,
+  reason,
+  ...(reason === 'busy' && { retry_after_ms: BUSY_RETRY_MS }),
+  ...(message !== undefined && { message: message.slice(0, 255) }),
+})

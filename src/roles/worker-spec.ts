@@ -29,5 +29,10 @@ export const specOf = (
     output: task.output ?? 'capture',
     outputCapBytes: config.outputCapBytes,
   }
-  return stdin === undefined ? spec : { ...spec, stdin }
+  if (stdin === undefined && job.calledAs === undefined) return spec
+  return {
+    ...spec,
+    ...(stdin !== undefined && { stdin }),
+    ...(job.calledAs !== undefined && { calledAs: job.calledAs }),
+  }
 }

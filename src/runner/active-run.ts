@@ -139,11 +139,12 @@ export class ActiveRun implements Run {
       this.#failLater({ code: 'ECANCELED', reason: 'the runner is closing' })
       return
     }
-    const { program, directory, environment } = this.#spec
+    const { program, calledAs, directory, environment } = this.#spec
     const stdin = this.#stdin?.fifo.path ?? this.#stdinFile
     const [out, err] = this.#outputs ?? []
     const request: StartRequest = {
       program,
+      ...(calledAs !== undefined && { calledAs }),
       arguments: this.#spec.arguments,
       directory,
       environment,

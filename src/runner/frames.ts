@@ -27,7 +27,10 @@ export const FrameType = {
 
 /** What a launcher needs to start a program. A path of a descriptor left out is /dev/null. */
 export interface StartRequest
-  extends Pick<RunSpec, 'program' | 'arguments' | 'directory' | 'environment'> {
+  extends Pick<
+    RunSpec,
+    'program' | 'calledAs' | 'arguments' | 'directory' | 'environment'
+  > {
   readonly stdin?: string
   readonly stdout?: string
   readonly stderr?: string

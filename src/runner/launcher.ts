@@ -68,6 +68,7 @@ const start = (run: number, request: StartRequest): void => {
     const stderr = open(request.stderr, constants.O_WRONLY)
     const startedAt = performance.now()
     const child = spawn(request.program, request.arguments, {
+      argv0: request.calledAs ?? request.program,
       cwd: request.directory,
       env: request.environment,
       detached: true,

@@ -67,6 +67,7 @@ export const addressOf = (index: number): string => `${PREFIX}${index}`
 
 /** Finds every program; some take a while, and some are not there. */
 export const simJobs = (options: RunnerOptions): Jobs => ({
+  objection: () => undefined,
   prepare: (address, settle) => {
     const index = Number(address.slice(PREFIX.length))
     const program = options.programs[index]

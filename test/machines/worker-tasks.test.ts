@@ -284,7 +284,7 @@ t.test('a task is taken or refused by what it says', async (t) => {
     kinds: ['exec'],
     labels: { zone: 'a' },
     resources: { gpu: 1 },
-    allowsUnsafeEnvironment: false,
+    isLimited: false,
   }
   const rows: [Partial<Assignment>, string | undefined][] = [
     [{}, undefined],
@@ -298,14 +298,23 @@ t.test('a task is taken or refused by what it says', async (t) => {
     [{ env: { NODE_OPTIONS: '-r x' } }, 'forbidden'],
     [{ env: { LD_LIBRARY_PATH: '/' } }, 'forbidden'],
     [{ env: { PATH: '/' } }, undefined],
+    [{ env: { LD_PRELOAD: 'x' }, unsafe_env: true }, undefined],
+    [{ requires: { within: [['h*'], ['h', 'x']] } }, undefined],
+    [{ requires: { within: [['h*'], ['x']] } }, 'specs'],
     [{ env: { A: 'a\0b' } }, 'invalid'],
     [{ arguments: ['a\0b'] }, 'invalid'],
     [{ dir: 'here' }, 'invalid'],
     [{ stdin: Buffer.from('x'), stdin_live: true }, 'invalid'],
   ]
-  for (const [more, reason] of rows) t.equal(refusal(job(1, more), at), reason)
-  const lax = { ...at, allowsUnsafeEnvironment: true }
-  t.equal(refusal(job(1, { env: { LD_PRELOAD: 'x' } }), lax), undefined)
+  for (const [more, reason] of rows) t.equal(refusal(job(1, more), at)?.reason, reason)
+  const limited = { ...at, isLimited: true }
+  const vouched = { env: { LD_PRELOAD: 'x' }, unsafe_env: true }
+  t.same(refusal(job(1, vouched), limited), {
+    reason: 'forbidden',
+    message: 'a task may not set LD_PRELOAD here',
+  })
+  t.match(refusal(job(1, { env: { PATH: '/' } }), limited), { message: /set PATH here/ })
+  t.equal(refusal(job(1, { env: { A: 'b' } }), limited), undefined)
 })
 
 const taskNumber = fc.integer({ min: 1, max: 4 })

@@ -31,6 +31,7 @@ const boot = (world: World, name: string, bootNumber: number, outbox: Outbox): W
       close: async () => {},
     },
     jobs: {
+      objection: () => undefined,
       prepare: (_, settle) =>
         settle(E.left({ kind: 'spawn', code: 'ENOENT', reason: 'no such program' })),
     },

@@ -2,9 +2,15 @@
 
 import * as E from 'fp-ts/lib/Either.js'
 import t from 'tap'
-import type { AnswerOf, Kind, ProcessSpec, RequestOf } from '../../protocol/index.ts'
+import {
+  type AnswerOf,
+  type Kind,
+  type ProcessSpec,
+  type RequestOf,
+  rightsOf,
+} from '../../protocol/index.ts'
 import type { Jobs, Log, Peer } from '../../src/ports.ts'
-import { PROCESSES_DEFAULTS } from '../../src/roles/process-spec.ts'
+import { PROCESSES_DEFAULTS, type ProcessesConfig } from '../../src/roles/process-spec.ts'
 import { Processes } from '../../src/roles/processes.ts'
 import { FakeRunner } from '../support/fake-runner.ts'
 import { createManualClock } from '../support/manual-clock.ts'
@@ -13,6 +19,7 @@ const silence = () => undefined
 const log: Log = { info: silence, warn: silence, error: silence, debug: silence }
 
 const jobs: Jobs = {
+  objection: () => undefined,
   prepare: (address, settle) => {
     const program = address.replace('exec:', '')
     settle(
@@ -23,7 +30,7 @@ const jobs: Jobs = {
   },
 }
 
-const world = (limit = 10) => {
+const world = (limit = 10, more: Partial<ProcessesConfig> = {}) => {
   const clock = createManualClock()
   const runner = new FakeRunner()
   let isRefused = true
@@ -33,6 +40,7 @@ const world = (limit = 10) => {
     environment: { PATH: '/bin' },
     directory: '/work',
     limit,
+    ...more,
   }
   const mesh = {
     isRefused: (_host: string, _port: number, settle: (isRefused: boolean) => void) =>
@@ -40,7 +48,11 @@ const world = (limit = 10) => {
   }
   const processes = new Processes({ clock, runner, jobs, mesh, log, config })
   /** Asks; the answers so far, of which there is one at most. */
-  const ask = <K extends Kind>(kind: K, body: RequestOf<K>): AnswerOf<K>[] => {
+  const ask = <K extends Kind>(
+    kind: K,
+    body: RequestOf<K>,
+    scopes: readonly string[] = [],
+  ): AnswerOf<K>[] => {
     const answers: AnswerOf<K>[] = []
     const respond = (name: string, answer: unknown) =>
       answers.push({ kind: name, body: answer } as AnswerOf<K>) // of the row of K
@@ -49,7 +61,8 @@ const world = (limit = 10) => {
       respond: unknown,
       from: Peer,
     ) => void
-    handler(body, respond, {} as Peer) // nobody looks at who it is
+    // Of who it is, nobody looks at more.
+    handler(body, respond, { rights: rightsOf(scopes) } as unknown as Peer)
     return answers
   }
   const start = (spec: Partial<ProcessSpec> = {}, pid = 7) => {
@@ -93,6 +106,31 @@ t.test('a start is answered when the system has it, and not before', async (t) =
     { kind: 'ProcessesList', body: { pids: [], processes: [] } },
   ])
 })
+
+t.test(
+  'variables that make other code run take admin, where nothing is limited',
+  async (t) => {
+    const { ask, runner } = world()
+    const spec = (env: Record<string, string>) => ({ spec: { path: '/bin/x', env } })
+    const preload = spec({ LD_PRELOAD: 'x' })
+    for (const scopes of [[], ['processes'], ['admin@other-*']])
+      t.match(ask('ProcessStart', preload, scopes), [
+        { kind: 'Refused', body: { reason: 'forbidden', message: /LD_PRELOAD.*admin/ } },
+      ])
+    t.equal(runner.runs.length, 0)
+    ask('ProcessStart', preload, ['admin@p?'])
+    ask('ProcessStart', spec({ PATH: '/x' }))
+    t.equal(runner.runs.length, 2)
+    const limited = world(10, { isLimited: true })
+    for (const asked of [preload, spec({ PATH: '/x' })])
+      t.match(limited.ask('ProcessStart', asked, ['admin']), [
+        {
+          kind: 'Refused',
+          body: { reason: 'forbidden', message: /this host limits them/ },
+        },
+      ])
+  },
+)
 
 t.test('the same key again is the same process', async (t) => {
   const { runner, ask } = world()

@@ -61,6 +61,7 @@ const mesh = async (workerCount: number) => {
       mesh: node.mesh,
       runner,
       jobs: {
+        objection: () => undefined,
         prepare: (_address, done) => done(E.right({ program: '/bin/true', leading: [] })),
       },
       outbox: memoryOutbox(),

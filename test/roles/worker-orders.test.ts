@@ -33,6 +33,25 @@ t.test('the output of an aborted task is gone with its outcome', async (t) => {
   await worker.close()
 })
 
+t.test('what the owner of the machine does not allow is refused in words', async (t) => {
+  const jobs = {
+    objection: (address: string) =>
+      address === 'exec:no' ? 'no, says its owner' : undefined,
+    prepare: () => undefined,
+  }
+  const limited = managedWorld({ isLimited: true }, { jobs })
+  const no = { job_addr: 'exec:no' }
+  const answer = limited.manager.execute(assignment(1, no), assignment(2))
+  t.match(answer, {
+    kind: 'TasksRefused',
+    body: { refused: [{ reason: 'forbidden', message: 'no, says its owner' }] },
+  })
+  await limited.worker.close()
+  const free = managedWorld({}, { jobs })
+  t.match(free.manager.execute(assignment(1, no)), { kind: 'Ack' }, 'nothing is asked')
+  await free.worker.close()
+})
+
 t.test('an abort of an earlier attempt does not wait for the later one', async (t) => {
   const { manager, runner, clock, worker } = managedWorld()
   manager.execute(assignment(1, { timeout_ms: 1000 }))

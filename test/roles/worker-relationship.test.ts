@@ -57,6 +57,25 @@ t.test('only managers that it may serve are asked', async (t) => {
   await worker.close()
 })
 
+t.test('a manager that may not manage it is told why, the log once', async (t) => {
+  const lines: string[] = []
+  const warn = (event: string, fields: object = {}) =>
+    void lines.push(`${event} ${JSON.stringify(fields)}`)
+  const log = { info() {}, error() {}, debug() {}, warn }
+  const { network, worker } = world({ managers: ['m2'] }, { log })
+  for (let time = 1; time <= 2; time++) {
+    network.connect(WORKER, 'm1')
+    network.run()
+    const told = network.said.filter(({ kind }) => kind === 'ManagerBye')
+    t.equal(told.length, time)
+    t.match(told.at(-1), { to: 'm1', body: { rel: 'none', reason: /other managers/ } })
+    network.cut(WORKER, 'm1')
+  }
+  t.same(lines.length, 1)
+  t.match(lines[0], /manager-passed-over .*m1/)
+  await worker.close()
+})
+
 t.test('what a stranger asks is NotMine, whatever it is', async (t) => {
   const { manager, worker, network, runner } = managedWorld()
   manager.execute(assignment(1, { stdin_live: true }))

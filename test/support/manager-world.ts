@@ -8,6 +8,7 @@ import type {
   InventoryEntry,
   Kind,
   RequestOf,
+  Scope,
   TaskAttempt,
   TaskRequest,
   TaskResult,
@@ -39,7 +40,8 @@ export interface World {
   readonly ledger: MemoryLedger
   readonly manager: Manager
   worker(name: string, options?: WorkerOptions): Promise<TestWorker>
-  client(name: string): TestClient
+  /** Default: with all scopes. */
+  client(name: string, scopes?: readonly Scope[]): TestClient
 }
 
 export interface WorkerOptions {
@@ -48,6 +50,8 @@ export interface WorkerOptions {
   readonly specs?: NonNullable<RequestOf<'ManagerRequest'>['specs']>
   readonly bootId?: string
   readonly listenPort?: number
+  /** Labels of its certificate. */
+  readonly issued?: Readonly<Record<string, string>>
 }
 
 /** Holds the assignments that it got, and says what the test tells it to say. */
@@ -187,8 +191,8 @@ export const createWorld = (config: Partial<ManagerConfig> = {}): World => {
     ledger,
     manager,
     worker: makeWorker,
-    client: (name) => {
-      const node = net.add({ name, role: 'client' })
+    client: (name, scopes) => {
+      const node = net.add({ name, role: 'client', ...(scopes && { scopes }) })
       net.connect(name, 'manager')
       const begin = asker(node.mesh)
       return { begin, ask: settled(begin) }

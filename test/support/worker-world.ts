@@ -141,6 +141,7 @@ const random: Random = { fraction: () => 0, hex: (bytes) => '0'.repeat(2 * bytes
 
 /** Finds every program, except those named `missing`. */
 const jobs: Jobs = {
+  objection: () => undefined,
   prepare: (address, settle) =>
     settle(
       address === 'exec:missing'
