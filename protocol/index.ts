@@ -28,6 +28,7 @@ export {
   kinds,
   rowOf,
 } from './exchanges/index.ts'
+export type { MemberInfo } from './exchanges/membership.ts'
 export type { Introduction } from './exchanges/relationship.ts'
 export { INVENTORY_PAGE } from './exchanges/relationship.ts'
 export type { OutputData, RefusalReason } from './exchanges/tasks.ts'

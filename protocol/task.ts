@@ -322,6 +322,8 @@ export const NodeInfo = fields(
     labels: Labels,
     kinds: List(Text(64), 64),
     version: Text(32),
+    /** As its introduction lists them; of who is connected. */
+    features: List(Text(64), 256),
   },
 )
 export type NodeInfo = t.TypeOf<typeof NodeInfo>

@@ -19,7 +19,7 @@ export const prepareManager: PrepareRole = async (parts) => {
     features: isServing ? ['processes'] : [],
     begin: async (mesh, address) => {
       const programs = isServing ? await openOwnPrograms(parts, mesh) : undefined
-      const { node_id, boot_id, host_name, pid, version } = parts.self
+      const { node_id, boot_id, host_name, features, pid, version } = parts.self
       const manager = await startManager({
         clock,
         random,
@@ -31,6 +31,7 @@ export const prepareManager: PrepareRole = async (parts) => {
           node_id,
           boot_id,
           host_name,
+          features,
           ...(pid === undefined ? {} : { pid }),
           ...(version === undefined ? {} : { version }),
           // Known only once the node listens; read anew at each use.

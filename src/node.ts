@@ -252,6 +252,7 @@ class Node implements RunningNode {
       mesh,
       state: this.#state,
       place,
+      listen: this.#options.listen,
       credentials,
       revocations,
       lifeMs: this.#around.certificateLifeMs,
@@ -292,9 +293,8 @@ class Node implements RunningNode {
    */
   async #close(): Promise<void> {
     this.#revocations?.close()
-    this.#membership?.close()
     try {
-      await this.#discovery?.close()
+      await Promise.all([this.#membership?.close(), this.#discovery?.close()])
     } finally {
       await this.#closeWork()
     }

@@ -2,10 +2,26 @@
 // renewed, and the list of who is out is spread, without any connection being ended for it.
 //
 // No trust is asked of who passes these on: a new certificate is for the key and the names
-// of the old one, so it serves its holder alone; a list counts by its signature.
+// of the old one, so it serves its holder alone; a list counts by its signature. Inviting
+// and taking out is another matter: that is asked of a node with the authority's key itself,
+// by a client whose certificate says `admin`, and nobody passes it on.
 
+import type * as t from 'io-ts'
 import { exchange } from '../exchange.ts'
-import { Bytes, fields, Milliseconds, Text, Uint } from '../scalars.ts'
+import {
+  Bytes,
+  fields,
+  HostName,
+  List,
+  Milliseconds,
+  NodeId,
+  NodeType,
+  Text,
+  Uint,
+  Word,
+} from '../scalars.ts'
+import { Scope } from '../scopes.ts'
+import { Labels } from '../task.ts'
 
 /** X.509, DER. */
 const Certificate = Bytes(8192)
@@ -17,6 +33,24 @@ const Refused = fields(
   { reason: Text(64), message: Text(1024) },
   { retry_after_ms: Milliseconds },
 )
+
+/** One that was let in. */
+export const MemberInfo = fields(
+  {
+    host_name: HostName,
+    node_id: NodeId,
+    state: Word('MemberState', ['member', 'revoked']),
+    /** When it was let in, or taken out. */
+    since_ms: Milliseconds,
+  },
+  {
+    role: NodeType,
+    where: Word('MemberPlace', ['here', 'elsewhere']),
+    scopes: List(Scope, 64),
+    labels: Labels,
+  },
+)
+export type MemberInfo = t.TypeOf<typeof MemberInfo>
 
 export const membership = {
   CertificateRenew: exchange({
@@ -55,6 +89,52 @@ export const membership = {
           signed: Bytes(MAX_REVOCATIONS),
         },
       ),
+    },
+  }),
+  InviteCreate: exchange({
+    direction: 'client -> any',
+    scope: 'admin',
+    feature: 'issuer',
+    about:
+      'Opens an invitation at the asked node, for `ttl_ms` or until it was used `uses` times. Whoever has the token joins at one of the addresses.',
+    request: fields(
+      { role: NodeType, ttl_ms: Milliseconds, uses: Uint },
+      { name: HostName, scopes: List(Scope, 64), labels: Labels },
+    ),
+    answers: {
+      InviteCreated: fields({
+        token: Text(100),
+        /** HOST:PORT, where it waits; none: nobody else can reach that node. */
+        at: List(Text(300), 64),
+        expires_ms: Milliseconds,
+      }),
+      Refused,
+    },
+  }),
+  MembersList: exchange({
+    direction: 'client -> any',
+    scope: 'admin',
+    feature: 'issuer',
+    about: 'Who was let into the mesh, and who was taken out, by name, a page at a time.',
+    request: fields({ after: Uint }),
+    answers: {
+      MembersListed: fields({ members: List(MemberInfo, 1000) }, { next: Uint }),
+      Refused,
+    },
+  }),
+  MembersRevoke: exchange({
+    direction: 'client -> any',
+    scope: 'admin',
+    feature: 'issuer',
+    about:
+      'Takes members out of the mesh, with the command line that came with each. Answered when the list is on disk; the nodes hear of it then.',
+    request: fields({ names: List(HostName, 256) }),
+    answers: {
+      MembersRevoked: fields({
+        revoked: List(fields({ host_name: HostName, role: NodeType }), 1024),
+        unknown: List(HostName, 256),
+      }),
+      Refused,
     },
   }),
 }

@@ -13,6 +13,7 @@ import type {
 import { type BatchRun, type RunAllOptions, runAll } from './batch.ts'
 import { ClientError } from './failures.ts'
 import { type DialUrl, type Host, openHost } from './host.ts'
+import { type Issuer, openIssuer } from './issuer.ts'
 import type { Link } from './link.ts'
 import { type OutputOptions, readOutput } from './output.ts'
 import type { Tasks } from './pages.ts'
@@ -45,6 +46,7 @@ export class Client {
   readonly #link: Link
   readonly #dial: DialUrl
   readonly #hosts = new Map<string, Promise<Host>>()
+  #issuer: Promise<Issuer> | undefined
 
   constructor(link: Link, dial: DialUrl = nowhere) {
     this.#link = link
@@ -187,10 +189,23 @@ export class Client {
     return host
   }
 
+  /**
+   * The node with the key of the mesh's authority, for who may invite and take out; kept
+   * until this client closes. Rejects with `not-found`, or what a dial fails with.
+   */
+  issuer(): Promise<Issuer> {
+    this.#issuer ??= openIssuer(() => this.nodes(), this.#dial)
+    this.#issuer.catch(() => {
+      this.#issuer = undefined
+    })
+    return this.#issuer
+  }
+
   /** Ends the connections; what is open fails with `closed`. Tasks and processes go on. */
   async close(): Promise<void> {
-    const hosts = await Promise.allSettled(this.#hosts.values())
-    for (const host of hosts) if (host.status === 'fulfilled') await host.value.close()
+    const others = [...this.#hosts.values(), ...(this.#issuer ? [this.#issuer] : [])]
+    for (const other of await Promise.allSettled<{ close(): Promise<void> }>(others))
+      if (other.status === 'fulfilled') await other.value.close()
     await this.#link.close()
   }
 

@@ -60,7 +60,9 @@ export const connect = async (options: ConnectOptions = {}): Promise<Client> => 
   const renewed = await renewOver(first.right, state.right, own, options.log)
   if (renewed !== undefined) transport.renew(renewed)
   return new Client(new Link(first.right, dial, options), async (url, signal) => {
-    const search = { options, state: state.right, transport, self, signal }
+    // To the manager itself, too: a second connection needs a name of its own.
+    const other = introduction(state.right)
+    const search = { options, state: state.right, transport, self: other, signal }
     return E.mapLeft(anyFailure)(await dialAny(search, url))
   })
 }

@@ -1,57 +1,37 @@
-// members: who was let into the mesh, where that is known: on the machine that made it.
+// members: who was let into the mesh, as the machine that made it knows; from elsewhere it
+// is asked of the node there.
 
 import * as E from 'fp-ts/lib/Either.js'
+import type { MemberInfo } from '../../protocol/index.ts'
 import { isAuthorityHere } from '../identity/issue.ts'
-import { listMembers } from '../identity/names.ts'
-import { readRevoked } from '../identity/revocations.ts'
+import { membersOf } from '../identity/members.ts'
 import { readState, stateDirectory } from '../identity/state.ts'
 import { describeScopes } from './grant.ts'
-import { type Io, Sink } from './io.ts'
+import { type Io, type MeshOptions, Sink, withClient } from './io.ts'
 import { EXIT } from './outcome.ts'
 import { json, table } from './table.ts'
 
-interface Listed {
-  readonly host_name: string
-  readonly role?: string
-  readonly state: string
-  readonly where?: string
-  /** A client's. */
-  readonly scopes?: readonly string[]
-  /** A worker's, by its certificate. */
-  readonly labels?: Readonly<Record<string, string>>
-  readonly since_ms: number
-  readonly node_id: string
-}
+type MembersOptions = MeshOptions & { readonly json?: boolean }
 
-export const members = async (
-  io: Io,
-  options: { readonly state?: string; readonly json?: boolean },
-): Promise<number> => {
+export const members = async (io: Io, options: MembersOptions): Promise<number> => {
   const state = readState(stateDirectory(options.state, io.env))
   if (E.isLeft(state)) return await fail(io, state.left.reason)
   if (!isAuthorityHere(state.right))
-    return await fail(
-      io,
-      'the members are known where the mesh was made; see also: manyhands nodes',
-    )
-  const { directory, trust } = state.right
-  const revoked = readRevoked(directory, trust)
-  if (E.isLeft(revoked)) return await fail(io, revoked.left.reason)
-  const listed: Listed[] = [
-    ...listMembers(directory).map((member) => ({
-      host_name: member.hostName,
-      role: member.role,
-      state: 'member',
-      where: member.holder === undefined ? 'elsewhere' : 'here',
-      since_ms: member.issuedMs,
-      node_id: member.nodeId,
-      ...(member.role === 'client' && { scopes: member.scopes ?? [] }),
-      ...(member.labels && { labels: member.labels }),
-    })),
-    ...revoked.right.revoked.map(({ node_id, host_name, at_ms: since_ms }) => ({
-      ...{ host_name, node_id, since_ms, state: 'revoked' },
-    })),
-  ]
+    return await withClient(io, options, async (client) => {
+      const issuer = await client.issuer()
+      return await show(io, await issuer.members(), options)
+    })
+  const known = membersOf(state.right)
+  return E.isLeft(known)
+    ? await fail(io, known.left.reason)
+    : await show(io, known.right, options)
+}
+
+const show = async (
+  io: Io,
+  listed: readonly MemberInfo[],
+  options: MembersOptions,
+): Promise<number> => {
   const rows = listed.map((member) => {
     const { host_name, role, state, where, since_ms, node_id } = member
     const since = new Date(since_ms).toISOString().slice(0, 16).replace('T', ' ')
@@ -65,7 +45,7 @@ export const members = async (
   return EXIT.ok
 }
 
-const mayOf = ({ scopes, labels = {} }: Listed): string =>
+const mayOf = ({ scopes, labels = {} }: MemberInfo): string =>
   scopes === undefined
     ? Object.entries(labels)
         .map(([name, value]) => `issuer/${name}=${value}`)

@@ -10,7 +10,7 @@ import {
   parseIssuedLabel,
   parseScope,
 } from './values.ts'
-import { type Done, jsonFlag, parsed, stateFlag, verb } from './verb-parts.ts'
+import { type Done, jsonFlag, meshFlags, parsed, stateFlag, verb } from './verb-parts.ts'
 
 const INVITE_EXAMPLES = `manyhands invite --role worker
 manyhands invite --role worker --uses 10 --ttl 1h --label zone=lab
@@ -56,8 +56,9 @@ export const addInvite = (program: Command, io: Io, done: Done): void => {
   const command = verb(program, 'invite', {
     about: 'let another machine join: prints what to type there, and waits for it',
     examples: INVITE_EXAMPLES,
-    notes: `Runs where the mesh was made. The invitation ends when it is used, after its time, or with
-this command.
+    notes: `The invitation ends when it is used, after its time, or with this command. On a machine
+that joined the mesh it is opened at the node where the mesh was made, and stays open there;
+that takes the scope admin.
 
 ${SCOPE_NOTES}`,
   })
@@ -65,9 +66,12 @@ ${SCOPE_NOTES}`,
     .option('--name <name>', 'the name that the new member gets', parsed(parseHostName))
     .option('--ttl <time>', 'how long it is good for', parsed(parseDuration), 900_000)
     .option('--uses <n>', 'how many may use it', parsed(parseCount(1)), 1)
-    .option('--listen <address>', 'where it waits for them', '0.0.0.0')
+    .option(
+      '--listen <address>',
+      'where it waits for them (default: every address of this machine)',
+    )
     .option('--no-mdns', 'do not announce it on the network')
-  stateFlag(jsonFlag(grantFlags(command))).action(async ({ ttl: ttlMs, ...options }) => {
+  meshFlags(jsonFlag(grantFlags(command))).action(async ({ ttl: ttlMs, ...options }) => {
     const { invite } = await import('./invite.ts')
     done(await invite(io, { ...options, ttlMs }))
   })
@@ -117,11 +121,13 @@ ${SCOPE_NOTES}`,
 }
 
 export const addMembers = (program: Command, io: Io, done: Done): void => {
-  stateFlag(
+  meshFlags(
     jsonFlag(
       verb(program, 'members', {
-        about: 'list who was let into the mesh that was made here',
+        about: 'list who was let into the mesh, and who was taken out',
         examples: 'manyhands members\nmanyhands members --json',
+        notes:
+          'Away from where the mesh was made it takes the scope admin, and a node there.',
       }),
     ),
   ).action(async (options) => {
@@ -131,12 +137,12 @@ export const addMembers = (program: Command, io: Io, done: Done): void => {
 }
 
 export const addRevoke = (program: Command, io: Io, done: Done): void => {
-  stateFlag(
+  meshFlags(
     verb(program, 'revoke', {
-      about: 'take members out of the mesh; their connections to nodes here are cut',
+      about: 'take members out of the mesh; every node cuts their connections',
       examples: 'manyhands revoke pi',
       notes:
-        'With a node goes the command line that joined with it. The name is free again afterwards.',
+        'With a node goes the command line that joined with it. The name is free again afterwards.\nAway from where the mesh was made it takes the scope admin, and a node there.',
     }).argument('<name...>', 'names of members'),
   ).action(async (names: string[], options) => {
     const { revoke } = await import('./revoke.ts')

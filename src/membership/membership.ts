@@ -9,6 +9,7 @@ import { shownUntil } from '../identity/renewal.ts'
 import type { Revocations } from '../identity/revocations.ts'
 import type { MeshState } from '../identity/state.ts'
 import type { Clock, Log, Peer, Random } from '../ports.ts'
+import { Inviting } from './inviting.ts'
 import { Issuing } from './issuing.ts'
 import { RevocationNews } from './news.ts'
 import { ISSUER, MEMBERSHIP, type MembershipMesh } from './ports.ts'
@@ -18,6 +19,8 @@ export interface MembershipOptions {
   readonly mesh: MembershipMesh
   readonly state: MeshState
   readonly place: string
+  /** The address that this node listens on. */
+  readonly listen: string
   readonly credentials: Credentials
   readonly revocations: Revocations
   readonly lifeMs?: number | undefined
@@ -38,6 +41,7 @@ export class Membership {
   readonly #options: MembershipOptions
   readonly #news: RevocationNews
   readonly #renewal: Renewal
+  readonly #inviting: Inviting
   readonly handlers: Handlers<Peer>
 
   constructor(options: MembershipOptions) {
@@ -46,6 +50,7 @@ export class Membership {
     const isRevoked = (nodeId: string) => revocations.isRevoked(nodeId)
     this.#news = new RevocationNews(options)
     this.#renewal = new Renewal(options)
+    this.#inviting = new Inviting(options)
     const issuing = new Issuing({ ...options, isRevoked })
     this.handlers = {
       CertificateRenew: (body, respond, from) => issuing.renew(body, respond, from),
@@ -59,6 +64,7 @@ export class Membership {
         respond('Ack', {})
       },
       RevocationsRead: (body, respond, from) => this.#news.read(body, respond, from),
+      ...this.#inviting.handlers,
     }
   }
 
@@ -87,9 +93,11 @@ export class Membership {
       onEnded(takenOut(credentials.party))
   }
 
-  close(): void {
+  /** Asks nothing more, and ends the invitations that are open here. */
+  async close(): Promise<void> {
     this.#renewal.close()
     this.#news.close()
+    await this.#inviting.close()
   }
 }
 

@@ -390,6 +390,7 @@ const contactOf = ({ address, introduction }: Peer): Partial<NodeInfo> => ({
   ...(address !== undefined && { address }),
   ...(introduction.pid !== undefined && { pid: introduction.pid }),
   ...(introduction.version !== undefined && { version: introduction.version }),
+  features: introduction.features,
 })
 
 /** Without a large stdin: the record has to fit into one frame. */

@@ -17,7 +17,7 @@ export interface ManagerDeps {
   readonly log: Log
   /** How NodesList shows this node. */
   readonly self: Pick<NodeInfo, 'node_id' | 'boot_id' | 'host_name'> &
-    Partial<Pick<NodeInfo, 'address' | 'pid' | 'version'>>
+    Partial<Pick<NodeInfo, 'address' | 'pid' | 'version' | 'features'>>
   readonly config?: Partial<ManagerConfig>
   /** Runs `fn` when what came in together has been dealt with: a microtask, or a simulator's turn. */
   readonly soon: (fn: () => void) => void

@@ -46,7 +46,7 @@ t.test('an invited machine runs tasks, until it is taken out', async (t) => {
     { host_name: 'pi-client', role: 'client' },
     { role: 'client', where: 'here' },
   ])
-  t.match(await there.call('members'), { code: 1, stderr: /where the mesh was made/ })
+  t.match(await there.call('members'), { code: 1, stderr: /takes the scope admin/ })
 
   t.match(await here.call('revoke', 'pi'), {
     code: 0,
@@ -105,6 +105,58 @@ t.test('a command line may do what its scopes say', async (t) => {
     t.match(await issue('other', ...flags), { code: 2, stderr })
   t.match(await here.call('members'), { stdout: /viewer .* read\n/ })
 })
+
+t.test(
+  'from elsewhere, who may invites and takes out, at the node with the key',
+  async (t) => {
+    const here = new Manyhands(t, join(t.testdir({}), 'here'))
+    const { url } = await here.mesh()
+    const office = new Manyhands(t, join(t.testdirName, 'office'))
+    const args = ['--role', 'client', '--name', 'office', '--out', office.state]
+    await here.call('issue', ...args, '--scope', 'admin', '--scope', 'read')
+    const at = ['--at', url]
+    const invited = await office.call('invite', '--role', 'worker', '--json', ...at)
+    const { token, at: places } = JSON.parse(invited.stdout.toString())
+    const there = new Manyhands(t, join(t.testdirName, 'there'))
+    t.match(await there.call('join', token, '--at', places[0], '--name', 'pi'), {
+      code: 0,
+    })
+    t.match(await there.call('join', token, '--at', places[0], '--name', 'po'), {
+      code: 1,
+      stderr: /nobody to join at/,
+    })
+    const worker = there.node('worker', '--cores', '1')
+    await worker.said(/phase=managed/)
+    t.match(await office.list('members', ...at), [
+      { host_name: 'm', role: 'manager' },
+      { host_name: 'office', scopes: ['admin', 'read'] },
+      { host_name: 'pi', role: 'worker', state: 'member', where: 'elsewhere' },
+    ])
+    t.match(await office.call('revoke', 'pi', 'nobody', ...at), {
+      code: 3,
+      stdout: /pi \(worker\) is no member/,
+      stderr: /no member is called nobody/,
+    })
+    t.match((await worker.ended).stderr, /pi was taken out of the mesh/)
+    const text = await office.call('invite', '--role', 'client', ...at)
+    t.match(text, {
+      code: 0,
+      stderr: /at m, until it is used.*\n.*listens on loopback alone/,
+    })
+    const listen = ['--listen', '127.0.0.1']
+    t.match(await office.call('invite', '--role', 'worker', ...at, ...listen), {
+      code: 2,
+      stderr: /--listen: the invitation waits where the mesh was made/,
+    })
+    const reader = new Manyhands(t, join(t.testdirName, 'reader'))
+    const flags = ['--role', 'client', '--name', 'reader', '--out', reader.state]
+    await here.call('issue', ...flags, '--scope', 'admin@m', '--scope', 'read')
+    t.match(await reader.call('invite', '--role', 'worker', ...at), {
+      code: 1,
+      stderr: /InviteCreate .*admin for all hosts/,
+    })
+  },
+)
 
 t.test('a token of another mesh is told where it is used', async (t) => {
   const one = new Manyhands(t, join(t.testdir({}), 'one'))

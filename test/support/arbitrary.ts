@@ -93,6 +93,9 @@ const SCALARS: Readonly<Record<string, Values>> = {
   ProcessId: fc.integer({ min: 1, max: 10 ** 15 }).map((number) => `p${number}`),
   Rel: fc.stringMatching(/^[0-9a-zA-Z_-]{1,32}$/),
   Sha256: fc.stringMatching(/^[0-9a-f]{64}$/),
+  Scope: fc.stringMatching(
+    /^(read|tasks:run|processes|modules|admin)(@[A-Za-z0-9_.*?-]{1,20})?$/,
+  ),
   HostName: fc.stringMatching(
     /^[A-Za-z0-9]([A-Za-z0-9_-]{0,20}[A-Za-z0-9])?(\.[a-z]{1,9})?$/,
   ),
