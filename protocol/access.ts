@@ -32,13 +32,29 @@ export interface Denial {
 export type Denials = ReadonlyMap<Kind, Denial>
 
 /** For one peer; to be kept with its connection. */
-export const denialsFor = (asker: Asker, to: Asked): Denials =>
-  new Map(
-    kinds.flatMap((kind) => {
-      const denial = denialOf(kind, asker, to)
-      return denial === undefined ? [] : [[kind, denial] as const]
-    }),
-  )
+export const denialsFor = (asker: Asker, to: Asked): Denials => {
+  const byRole = denialsByRole(asker.role, to.role)
+  if (asker.role !== 'client') return byRole
+  const forbidden = scoped.flatMap((kind) => {
+    const denial = byRole.has(kind) ? undefined : denialOf(kind, asker, to)
+    return denial === undefined ? [] : [[kind, denial] as const]
+  })
+  return forbidden.length === 0 ? byRole : new Map([...byRole, ...forbidden])
+}
+
+/** What no one of a role may ask one of the other, whatever the scopes: made once for each two. */
+const denialsByRole = (from: NodeType, to: NodeType): Denials => {
+  const known = byRoles.get(`${from} ${to}`)
+  if (known !== undefined) return known
+  const wrong = kinds.filter((kind) => !isWay(kind, from, to))
+  const made = new Map(wrong.map((kind) => [kind, misdirected(kind, from, to)]))
+  byRoles.set(`${from} ${to}`, made)
+  return made
+}
+
+const byRoles = new Map<string, Denials>()
+/** The kinds that take a scope. */
+const scoped = kinds.filter((kind) => rowOf(kind).scope !== undefined)
 
 /** Why this asker does not ask that node for this kind; undefined: it may. */
 export const denialOf = (
@@ -46,11 +62,8 @@ export const denialOf = (
   { role, rights }: Asker,
   to: Asked,
 ): Denial | undefined => {
-  const { direction, scope, isHere } = rowOf(kind)
-  const ways: readonly Way[] = WAYS[direction]
-  const isOf = (way: NodeType | 'any', its: NodeType) => way === 'any' || way === its
-  if (!ways.some(([from, at]) => isOf(from, role) && isOf(at, to.role)))
-    return misdirected(kind, role, to.role)
+  const { scope, isHere } = rowOf(kind)
+  if (!isWay(kind, role, to.role)) return misdirected(kind, role, to.role)
   if (role !== 'client' || scope === undefined) return undefined
   const where = rights?.get(scope)
   if (where === undefined) return forbidden(lacks(scope, rights))
@@ -58,6 +71,13 @@ export const denialOf = (
   return forbidden(
     `the certificate of this client gives the scope ${scope} on ${[...where].join(', ')}, which ${to.hostName} is not`,
   )
+}
+
+/** Is it a way of its row, from the one role to the other? */
+const isWay = (kind: Kind, from: NodeType, to: NodeType): boolean => {
+  const ways: readonly Way[] = WAYS[rowOf(kind).direction]
+  const isOf = (way: NodeType | 'any', its: NodeType) => way === 'any' || way === its
+  return ways.some(([asker, asked]) => isOf(asker, from) && isOf(asked, to))
 }
 
 const forbidden = (message: string): Denial => ({
