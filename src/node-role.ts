@@ -10,6 +10,8 @@ import type { Clock, Log, Mesh, Random } from './ports.ts'
 export interface RoleParts {
   readonly options: NodeOptions
   readonly self: Introduction
+  /** The labels of its certificate. */
+  readonly issued?: Readonly<Record<string, string>>
   readonly clock: Clock
   readonly random: Random
   readonly log: Log

@@ -3,6 +3,7 @@
 
 import { availableParallelism, totalmem } from 'node:os'
 import { memoryOutbox } from './ledger/memory-outbox.ts'
+import { issuedLabels } from './machines/claims.ts'
 import { openPrograms, placeOf } from './node-programs.ts'
 import type { PrepareRole, RoleParts } from './node-role.ts'
 import { Worker } from './roles/worker.ts'
@@ -49,14 +50,14 @@ export const prepareWorker: PrepareRole = async (parts) => {
 
 const gibibytes = (bytes: number): string => (bytes / 1024 ** 3).toFixed(1)
 
-const configOf = ({ options, self, ...parts }: RoleParts): WorkerConfig => ({
+const configOf = ({ options, self, issued, ...parts }: RoleParts): WorkerConfig => ({
   ...WORKER_DEFAULTS,
   nodeId: self.node_id,
   bootId: self.boot_id,
   hostName: self.host_name,
   cores: options.cores ?? availableParallelism(),
   memoryBytes: options.memoryBytes ?? totalmem(),
-  labels: options.labels,
+  labels: { ...options.labels, ...issuedLabels(issued) },
   resources: options.resources,
   ...placeOf(parts),
   ...policyOf(options),

@@ -196,6 +196,7 @@ class Node implements RunningNode {
     const notIn = this.#whyNotIn()
     if (notIn !== undefined) return E.left({ reason: notIn })
     const self = this.#introduction()
+    const { labels } = this.#slot.credentials.party
     const { prepare = loadRoles } = this.#around
     const prepared = await prepare[this.#options.role]({
       options: this.#options,
@@ -204,6 +205,7 @@ class Node implements RunningNode {
       random: this.#random,
       log: this.#log,
       directory: this.#slot.directory,
+      ...(labels && { issued: labels }),
       environment: this.#around.environment,
       fail: (reason) => this.#fail(reason),
     })

@@ -246,7 +246,7 @@ export const readNodeOptions = (given: Given): Either<readonly Fault[], NodeOpti
     local: given['no-local'] !== true,
     cores: reader.read('cores', undefined, parseCount),
     memoryBytes: reader.read('memory', undefined, parseSize),
-    labels: Object.fromEntries(reader.all('label', parsePair)),
+    labels: Object.fromEntries(reader.all('label', parseLabel)),
     resources: Object.fromEntries(reader.all('resource', parseAmount)),
     processes: processesOf(given),
     managers: reader.all('manager', parseManager),
@@ -385,6 +385,13 @@ const parsePath: Parse<string> = (text) =>
 
 const parseYesNo: Parse<boolean> = (text) =>
   text === 'yes' || text === 'no' ? E.right(text === 'yes') : E.left('yes or no')
+
+const parseLabel: Parse<readonly [string, string]> = (text) =>
+  text.startsWith('issuer/')
+    ? E.left(
+        "a label of its own (issuer/… is the certificate's: manyhands invite --label)",
+      )
+    : parsePair(text)
 
 const parsePair: Parse<readonly [string, string]> = (text) => {
   const [, name, value] = /^([A-Za-z0-9_.-]{1,63})=(.{0,255})$/.exec(text) ?? []

@@ -54,6 +54,11 @@ t.test('what a worker lets managers do with it', async (t) => {
   )
 })
 
+t.test("a worker's labels are its own", async (t) => {
+  const options = readNodeOptions({ role: 'worker', label: ['issuer/zone=lab'] })
+  t.match(options, { left: [/^--label: expected a label of its own .*certificate's/] })
+})
+
 t.test('one bad value among good ones is named', async (t) => {
   const options = readNodeOptions({ role: 'worker', label: ['gpu=yes', 'nothing'] })
   t.same(options, E.left(['--label: expected key=value, got `nothing`']))

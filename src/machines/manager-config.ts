@@ -54,6 +54,15 @@ export interface ManagerConfig {
   readonly shapesPerTurn: number
   /** The longest a long poll waits, whatever it asks for. */
   readonly maxWaitMs: number
+  /**
+   * What is believed of one worker at most, whatever it claims: more is a mistake, or a lie
+   * that would draw all tasks to it.
+   */
+  readonly mostCores: number
+  readonly mostMemoryBytes: number
+  readonly mostOfResource: number
+  /** A worker that is busy time and again is left alone so long at most. */
+  readonly busyMaxMs: number
   /** Only these host names may become workers; undefined: any that the mesh lets in. */
   readonly workers?: readonly string[]
 }
@@ -81,4 +90,8 @@ export const managerDefaults: ManagerConfig = {
   waitsPerClient: 256,
   shapesPerTurn: 1_000,
   maxWaitMs: 60_000,
+  mostCores: 4_096,
+  mostMemoryBytes: 64 * 1024 ** 4,
+  mostOfResource: 1_000_000,
+  busyMaxMs: 30_000,
 }

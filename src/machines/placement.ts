@@ -10,6 +10,7 @@
 // until it has drained enough (Shape.reserved).
 
 import { holdsAt, type Requires, type TaskRequest } from '../../protocol/index.ts'
+import { misfitFor } from './claims.ts'
 import type { ManagerConfig } from './manager-config.ts'
 import type { Shape } from './task-queue.ts'
 import type { Worker } from './task-record.ts'
@@ -64,11 +65,25 @@ export const objection = (need: Need, worker: Worker): string | undefined => {
     return lacks('bytes of memory', need.memory, worker.memory)
   if (worker.kinds !== undefined && !worker.kinds.includes(need.kind))
     return `does not run ${need.kind} jobs, only ${worker.kinds.join(', ')}`
-  return labelObjection(need, worker) ?? resourceObjection(need, worker)
+  return (
+    labelObjection(need, worker) ??
+    resourceObjection(need, worker) ??
+    misfitObjection(need, worker)
+  )
 }
 
 const lacks = (what: string, needed: number, has: number) =>
   `needs ${needed} ${what}, has ${has}`
+
+/** Nearly every worker runs what it claims to. */
+const misfitObjection = (need: Need, worker: Worker): string | undefined => {
+  if (worker.misfits.length === 0) return undefined
+  const misfit = misfitFor(need, worker)
+  if (misfit === undefined) return undefined
+  return misfit.isKind
+    ? `refused ${need.kind} jobs before, although it claims to run them`
+    : 'refused as much before, although it claims to have it'
+}
 
 const labelObjection = ({ labels }: Need, worker: Worker): string | undefined => {
   if (labels === undefined) return undefined
@@ -199,7 +214,10 @@ const presently = (
   nowMs: number,
 ): string => {
   if (worker.status === 'suspect') return 'its connection is lost, it may come back'
-  if (worker.busyUntilMs > nowMs) return 'said that it is busy, will be asked again'
+  if (worker.busyUntilMs > nowMs) {
+    const times = worker.busyInARow > 1 ? `, ${worker.busyInARow} times in a row` : ''
+    return `said that it is busy${times}, will be asked again`
+  }
   if (hasRoom(need, worker, config, 1)) return 'has room'
   if (need.cores > 0 && worker.usedCores + need.cores > worker.cores)
     return `busy: ${worker.usedCores} of ${worker.cores} cores are taken`

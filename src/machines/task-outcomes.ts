@@ -151,6 +151,8 @@ const noteRun = (
 ): void => {
   if (worker === undefined) return
   worker[counter] += 1
+  // What ended has left room.
+  worker.busyInARow = 0
   if (result === undefined) return
   const { run_ms: runMs } = result
   const mean = worker.meanRunMs ?? runMs

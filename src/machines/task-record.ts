@@ -9,6 +9,7 @@ import type {
   TaskState,
 } from '../../protocol/index.ts'
 import type { Assigned, Change, Closed, Submission, Submitted } from '../records.ts'
+import type { Misfit } from './claims.ts'
 import type { Need } from './placement.ts'
 import type { Shape } from './task-queue.ts'
 import type { RoomPlaces } from './worker-room.ts'
@@ -122,6 +123,10 @@ export interface Worker {
   failed: number
   /** How long its tasks run, lately; undefined at first. */
   meanRunMs: number | undefined
+  /** What it refused although by its claims it could run it, in this life. */
+  misfits: readonly Misfit[]
+  /** Answers in a row by which it took nothing because it was busy. */
+  busyInARow: number
   /** It said busy: leave it alone until then. */
   busyUntilMs: number
   /** Time spent suspect, for deadlines that pause. */

@@ -2,6 +2,7 @@
 // what a worker says when it is asked (TasksPong).
 
 import type { Assignment, TaskStatus } from '../../protocol/index.ts'
+import { noteMisfit } from './claims.ts'
 import { bootOf } from './placement.ts'
 import type { TaskCore } from './task-core.ts'
 import type { Refusal, TaskEvent } from './task-events.ts'
@@ -16,6 +17,11 @@ interface At {
 
 export const onAccepted = (core: TaskCore, event: Of<'accepted'>): void => {
   const { worker, sent, refused } = event
+  const isAllBusy =
+    sent.length > 0 &&
+    refused.length === sent.length &&
+    refused.every(({ reason }) => reason === 'busy')
+  worker.busyInARow = isAllBusy ? worker.busyInARow + 1 : 0
   for (const refusal of refused) {
     const assignment = sent.find(({ task_id }) => task_id === refusal.task_id)
     const task = assignment && stillSent(core, worker, assignment)
@@ -51,14 +57,16 @@ const onRefusal = (
     case 'busy':
     case 'draining': {
       const { busyMs, drainingMs } = core.config
-      const awayMs = reason === 'busy' ? busyMs : drainingMs
-      leaveAlone(core, worker, retry_after_ms ?? awayMs, at)
+      const awayMs = retry_after_ms ?? (reason === 'busy' ? busyMs : drainingMs)
+      leaveAlone(core, worker, awayMs, at)
       core.enqueue(task, 'front')
       return
     }
     case 'unsupported-kind':
     case 'specs':
     case 'forbidden':
+      if (reason !== 'forbidden')
+        noteMisfit(worker, task.need, reason === 'unsupported-kind')
       core.detach(task)
       task.excluded = exclusions(task, worker, message ?? reason)
       core.enqueue(task, 'front')
@@ -91,13 +99,21 @@ const exclusions = (
   return new Map([...others, [bootOf(worker), why]])
 }
 
+/** So often it may be busy, as workers are now and then, before it is asked less often. */
+const BUSY_AT_FIRST = 3
+
+/** Longer each time that it took nothing: who claims more than it takes gets less. */
 const leaveAlone = (core: TaskCore, worker: Worker, ms: number, at: At): void => {
-  worker.busyUntilMs = Math.max(worker.busyUntilMs, at.nowMs + ms)
+  const doublings = Math.min(Math.max(0, worker.busyInARow - BUSY_AT_FIRST), 20)
+  const longest = Math.max(ms, core.config.busyMaxMs)
+  const awayMs = Math.min(ms * 2 ** doublings, longest)
+  worker.busyUntilMs = Math.max(worker.busyUntilMs, at.nowMs + awayMs)
   core.restless.add(worker)
 }
 
 export const onRejected = (core: TaskCore, event: Of<'rejected'>): void => {
   const { worker, sent, retryAfterMs } = event
+  worker.busyInARow += 1
   leaveAlone(core, worker, retryAfterMs ?? core.config.busyMs, event)
   // From the last to the first, so that they stand in the queue as they stood before.
   for (let i = sent.length - 1; i >= 0; i--) {

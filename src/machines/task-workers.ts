@@ -44,6 +44,8 @@ export const workerFor = (
     done: 0,
     failed: 0,
     meanRunMs: undefined,
+    misfits: [],
+    busyInARow: 0,
     busyUntilMs: 0,
     suspendedMs: 0,
     suspectAtMs: nowMs,
@@ -118,6 +120,8 @@ const onReborn = (core: TaskCore, worker: Worker, at: Of<'reconcile'>): void => 
   countPendingLosses(core, worker, at.wallMs)
   takeBackUnsent(core, worker)
   worker.meanRunMs = undefined
+  worker.misfits = []
+  worker.busyInARow = 0
 }
 
 /** Put to the front one by one, they stand in the queue in the order in which they came. */

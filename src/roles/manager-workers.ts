@@ -4,6 +4,7 @@
 
 import type { InventoryEntry, Kind, RequestOf, Respond } from '../../protocol/index.ts'
 import { NodeId } from '../../protocol/index.ts'
+import { believed } from '../machines/claims.ts'
 import {
   leaseLeftMs,
   type Relationship,
@@ -192,7 +193,8 @@ export class ManagerWorkers {
         if (effect.kind === 'reconcile') {
           const { rel, reborn } = effect
           this.#byRel.set(rel, entry)
-          const claims = claimsOf(entry.nodeId, rel, body, from)
+          const said = claimsOf(entry.nodeId, rel, body, from)
+          const claims = believed(said, from.issued, config)
           const inventory = body.tasks
           const at = this.#kernel.at()
           this.#kernel.run(

@@ -12,6 +12,7 @@ import type {
   TaskAttempt,
 } from '../../protocol/index.ts'
 import { INVENTORY_PAGE } from '../../protocol/index.ts'
+import { ISSUER } from '../machines/claims.ts'
 import {
   isFromManager,
   relationship,
@@ -65,7 +66,10 @@ export const specsOf = (config: WorkerConfig): Specs => ({
   memory: config.memoryBytes,
   specs: {
     kinds: [...config.kinds],
-    labels: { ...config.labels },
+    // Its manager knows the issuer's from its certificate.
+    labels: Object.fromEntries(
+      Object.entries(config.labels).filter(([name]) => !name.startsWith(ISSUER)),
+    ),
     resources: { ...config.resources },
     ...(config.networkSpeed === undefined ? {} : { network_speed: config.networkSpeed }),
   },

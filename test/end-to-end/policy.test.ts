@@ -56,6 +56,20 @@ t.test('a worker runs what its owner allows, for whom its owner allows', async (
   t.match(await hands.text('logs', id), /now/)
 })
 
+t.test('a label of the certificate is what a task can trust', async (t) => {
+  const hands = new Manyhands(t)
+  const { url } = await hands.mesh('any')
+  const issued = ['--role', 'worker', '--name', 'vault', '--label', 'trusted=yes']
+  t.match(await hands.call('issue', ...issued), { code: 0 })
+  const vault = hands.node('worker', '--name', 'vault', '--cores', '1', '--join', url)
+  await vault.said(/phase=managed/)
+  const task = ['--label', 'issuer/trusted=yes', '--', 'printenv', 'MANYHANDS_HOST_NAME']
+  t.match(await hands.call('run', ...task), { code: 0, stdout: /^vault\n$/ })
+  const claim = hands.node('worker', '--name', 'liar', '--label', 'issuer/trusted=yes')
+  t.match(await claim.ended, { code: 2, stderr: /--label: expected a label of its own/ })
+  t.match(await hands.text('members'), /vault .* issuer\/trusted=yes\n/)
+})
+
 t.test(
   'the user of a mesh sets any variable, where programs are not limited',
   async (t) => {
