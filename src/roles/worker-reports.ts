@@ -1,7 +1,7 @@
 // Worker reports: tells the manager that a task was started. Told once; again only if the
-// manager could not take it and the task still runs. Outcomes go by worker-delivery.ts.
+// manager could not take it, or was not there, and the task still runs. Outcomes go by worker-delivery.ts.
 
-import type { AnswerOf, Rel, TaskId } from '../../protocol/index.ts'
+import type { AnswerOf, LedgerId, Rel, TaskId } from '../../protocol/index.ts'
 import type { Entry, TaskEffect } from '../machines/worker-task.ts'
 import { ledgerOf } from '../machines/worker-task.ts'
 import type { Log, Mesh } from '../ports.ts'
@@ -25,6 +25,8 @@ const AGAIN_MS = 1000
 
 export class WorkerReports {
   readonly #ports: ReportsPorts
+  /** Of what started when there was no manager to tell; at most one for each task. */
+  readonly #untold = new Map<TaskId, Started>()
 
   constructor(ports: ReportsPorts) {
     this.#ports = ports
@@ -33,7 +35,11 @@ export class WorkerReports {
   started(report: Started): void {
     const { taskId, attempt, atMs, pid } = report
     const target = this.#ports.link.target(ledgerOf(taskId))
-    if (target === undefined) return // the inventory will tell
+    if (target === undefined) {
+      // An inventory will tell it, but not the one that may be on its way.
+      this.#untold.set(taskId, report)
+      return
+    }
     const { nodeId, rel } = target
     const body = {
       rel,
@@ -45,6 +51,15 @@ export class WorkerReports {
     this.#ports.mesh.ask(nodeId, 'TaskStarted', body, ANSWER_MS, (outcome) =>
       this.#answered(report, rel, outcome._tag === 'Right' ? outcome.right : undefined),
     )
+  }
+
+  /** A manager has taken this worker: tells what it may not have heard of. */
+  flush(ledgerId: LedgerId): void {
+    for (const [taskId, report] of [...this.#untold]) {
+      if (ledgerOf(taskId) !== ledgerId) continue
+      this.#untold.delete(taskId)
+      this.#again(report)
+    }
   }
 
   #answered(

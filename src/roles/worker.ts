@@ -74,6 +74,7 @@ export class Worker {
   readonly #link: WorkerLink
   readonly #settlement: WorkerSettlement
   readonly #effects: WorkerEffects
+  readonly #reports: WorkerReports
   readonly #draining: WorkerDraining
   #drained: Promise<void> | undefined
   #isClosed = false
@@ -123,8 +124,8 @@ export class Worker {
       isClosed,
     }
     const orders = new WorkerOrders(parts)
-    const reports = new WorkerReports(parts)
-    this.#effects = new WorkerEffects({ ...parts, orders, reports })
+    this.#reports = new WorkerReports(parts)
+    this.#effects = new WorkerEffects({ ...parts, orders, reports: this.#reports })
     this.#draining = new WorkerDraining(parts)
     this.handlers = workerHandlers({ ...parts, orders })
   }
@@ -224,6 +225,7 @@ export class Worker {
           this.#effects.apply({ kind: 'lease', untilMs, nowMs: clock.now() }),
         flush: (ledgerId) => {
           this.#delivery.flush(ledgerId)
+          this.#reports.flush(ledgerId)
           this.#settle()
         },
         end: (kind, ledgerId) =>

@@ -397,6 +397,34 @@ t.test('nothing starts after the lease, and what asked for it is killed', async 
   await worker.close()
 })
 
+t.test('what starts while it asks a manager is told when it is taken', async (t) => {
+  const { manager, runner, network, clock, worker } = managedWorld()
+  manager.execute(assignment(1))
+  network.cut(WORKER, 'm1')
+  network.run()
+  const { handlers } = manager
+  let accept = (): void => undefined
+  manager.handlers = {
+    ...handlers,
+    ManagerRequest: (body, respond, from) => {
+      accept = () => handlers.ManagerRequest?.(body, respond, from)
+    },
+  }
+  network.connect(WORKER, 'm1')
+  clock.advance(1000)
+  t.match(manager.heard('ManagerRequest').at(-1), {
+    body: { tasks: [{ status: 'Pending' }] },
+  })
+  runner.run().started()
+  t.equal(manager.heard('TaskStarted').length, 0)
+  accept()
+  network.run()
+  t.match(manager.heard('TaskStarted'), [
+    { body: { rel: manager.rel, task_id: `${LEDGER}-1`, attempt: 1 } },
+  ])
+  await worker.close()
+})
+
 t.test('a bye from the manager ends its work without a word', async (t) => {
   const { manager, runner, clock, outbox, worker } = managedWorld({ cores: 1 })
   manager.execute(assignment(1), assignment(2))
