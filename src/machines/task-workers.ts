@@ -147,20 +147,34 @@ const reconcileEntry = (
   entry: InventoryEntry,
   reconciling: Reconciling,
 ): void => {
-  const { task_id, attempt, status } = entry
+  const { task_id, attempt } = entry
   const task = core.find(task_id)
-  if (task === undefined || isClosed(task) || task.closing?.state === 'aborted')
-    reconciling.drops.push({ task_id, attempt })
+  if (task === undefined || isClosed(task)) reconciling.drops.push({ task_id, attempt })
+  else if (task.closing !== undefined && isOver(entry))
+    return // until that is on record it may still be needed
+  else if (task.closing?.state === 'aborted') reconciling.drops.push({ task_id, attempt })
   else if (task.worker === worker && core.hasCopy(task))
     takeStatus(core, worker, task, entry, reconciling)
-  else if (task.worker !== worker) {
-    // What is over comes by the outbox; what ends cannot be adopted.
-    const isOver = status === 'Error' || status === 'Completed' || status === 'Ending'
-    if (isOver && (task.worker === undefined || status === 'Completed')) return
-    if (isAdoptable(task)) core.assign(task, worker, reconciling.event.wallMs)
-    else reconciling.drops.push({ task_id, attempt })
-  }
+  else if (task.worker !== worker)
+    reconcileElsewhere(core, worker, task, entry, reconciling)
   // else it is on its way here, and that adopts what is here
+}
+
+const isOver = ({ status }: InventoryEntry): boolean =>
+  status === 'Error' || status === 'Completed' || status === 'Ending'
+
+/** Believed to wait, or to be elsewhere. What is over comes by the outbox; what ends cannot be adopted. */
+const reconcileElsewhere = (
+  core: TaskCore,
+  worker: Worker,
+  task: Task,
+  entry: InventoryEntry,
+  { drops, event }: Reconciling,
+): void => {
+  const { task_id, attempt, status } = entry
+  if (isOver(entry) && (task.worker === undefined || status === 'Completed')) return
+  if (isAdoptable(task)) core.assign(task, worker, event.wallMs)
+  else drops.push({ task_id, attempt })
 }
 
 /** Here, as believed; under an older number, the current one is sent again (it is not seen). */

@@ -67,11 +67,12 @@ const abortEntry = (
 
 export const onAcked = (
   core: WorkerTaskCore,
-  { taskId, attempt, nowMs }: EventOf<'acked'>,
+  { taskId, attempt, isDrop, nowMs }: EventOf<'acked'>,
 ): readonly TaskEffect[] => {
   const entry = core.get(taskId)
   if (entry?.kind !== 'finished' || entry.task.attempt !== attempt) return none // another attempt's
-  core.bury(entry.task, { isFence: false, nowMs })
+  // Asked for again after a drop, it is refused: there is nothing here that could come of it.
+  core.bury(entry.task, { isFence: isDrop, nowMs })
   return [{ kind: 'discard', taskId, isDelivered: true }]
 }
 

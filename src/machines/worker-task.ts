@@ -88,6 +88,8 @@ export type TaskEvent =
       readonly kind: 'acked'
       readonly taskId: TaskId
       readonly attempt: number
+      /** Not its outcome was taken: its manager has no more use for it, as far as it knows. */
+      readonly isDrop: boolean
       readonly nowMs: number
     }
   | { readonly kind: 'lease'; readonly untilMs: number; readonly nowMs: number }

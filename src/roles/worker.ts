@@ -207,7 +207,13 @@ export class Worker {
       ask: mesh.ask,
       target: (ledgerId) => this.#link.target(ledgerId),
       acked: (taskId, attempt) =>
-        this.#effects.apply({ kind: 'acked', taskId, attempt, nowMs: clock.now() }),
+        this.#effects.apply({
+          kind: 'acked',
+          taskId,
+          attempt,
+          isDrop: false,
+          nowMs: clock.now(),
+        }),
       notMine: (rel) => this.#link.dispatch({ kind: 'not-mine', rel }),
       foreign: () => this.#settle(),
     })
@@ -280,7 +286,8 @@ export class Worker {
       const entry = this.#tasks.get(taskId)
       // Of a finished one it may have the record already: its output stays for the retention.
       if (entry?.kind === 'finished' && entry.task.attempt <= attempt) {
-        this.#effects.apply({ kind: 'acked', taskId, attempt: entry.task.attempt, nowMs })
+        const { attempt: last } = entry.task
+        this.#effects.apply({ kind: 'acked', taskId, attempt: last, isDrop: true, nowMs })
       } else this.#effects.apply({ kind: 'abort', taskId, attempt, nowMs })
     }
   }

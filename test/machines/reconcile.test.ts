@@ -79,12 +79,25 @@ t.test('a closed task is dropped, whatever became of it there', async (t) => {
 })
 
 t.test('a task that is being aborted is dropped before that is on record', async (t) => {
-  for (const status of statuses) {
+  for (const status of ['Pending', 'Started'] as const) {
     const staged = stage('running')
     staged.act(cancel(staged))
     const effects = staged.act(reconcile(staged, [{ status }]))
     t.same(dropsOf(effects), [{ task_id: ID, attempt: 1 }], status)
   }
+})
+
+t.test('what is over is not dropped before the outcome is on record', async (t) => {
+  const ways = [cancel, (staged: Staged) => complete(staged, 1)]
+  for (const way of ways)
+    for (const status of ['Ending', 'Error', 'Completed'] as const) {
+      const staged = stage('running')
+      staged.act(way(staged))
+      t.same(dropsOf(staged.act(reconcile(staged, [{ status }]))), [], status)
+      staged.commit()
+      const effects = staged.act(reconcile(staged, [{ status }]))
+      t.same(dropsOf(effects), [{ task_id: ID, attempt: 1 }], status)
+    }
 })
 
 t.test('what is recorded as completed only now is not adopted', async (t) => {

@@ -84,6 +84,18 @@ t.test('a higher attempt adopts what waits or runs', async (t) => {
   ])
 })
 
+t.test('an outcome that was dropped is not what an Ack has taken', async (t) => {
+  for (const isDrop of [true, false]) {
+    const { tasks, running, exited, execute } = table()
+    running(1, 1)
+    exited(1, 1)
+    tasks.apply({ kind: 'acked', taskId: id(1), attempt: 1, isDrop, nowMs: 0 })
+    const effects = execute(job(1))
+    if (isDrop) t.match(effects, [{ kind: 'refuse', reason: 'stale-attempt' }])
+    else t.same(effects, [], 'its manager has it')
+  }
+})
+
 t.test('a higher attempt gets an undelivered success again, not a failure', async (t) => {
   const { running, execute, exited, acked, kind } = table()
   running(1, 1)
@@ -382,10 +394,15 @@ t.test('whatever happens, the invariants hold', async (t) => {
             break
           }
           case 'abort':
-          case 'acked':
             mayLeave = true
-            apply({ kind: act.act, taskId: id(act.n), attempt: act.attempt, nowMs })
+            apply({ kind: 'abort', taskId: id(act.n), attempt: act.attempt, nowMs })
             break
+          case 'acked': {
+            mayLeave = true
+            const ofTask = { taskId: id(act.n), attempt: act.attempt }
+            apply({ kind: 'acked', ...ofTask, isDrop: act.attempt % 2 === 0, nowMs })
+            break
+          }
           case 'next': {
             const entry = tasks.get(id(act.n))
             if (entry === undefined || !('run' in entry)) break

@@ -48,7 +48,7 @@ export const table = (more: Partial<typeof limits> = {}) => {
   const abort = (n: number, attempt?: number) =>
     tasks.apply({ kind: 'abort', taskId: id(n), attempt, nowMs: 0 })
   const acked = (n: number, attempt = 1) =>
-    tasks.apply({ kind: 'acked', taskId: id(n), attempt, nowMs: 0 })
+    tasks.apply({ kind: 'acked', taskId: id(n), attempt, isDrop: false, nowMs: 0 })
   const kind = (n: number) => tasks.get(id(n))?.kind
   return { tasks, execute, of, started, exited, running, abort, acked, kind }
 }
