@@ -21,6 +21,9 @@ export interface RunBook {
   toldMs: number | undefined
   /** Per descriptor: what it wrote. */
   readonly wrote: { 1: string; 2: string }
+  /** What it read of its stdin, and whether to the end. */
+  took: string
+  tookEnd: boolean
 }
 
 export interface TaskBook {

@@ -54,6 +54,8 @@ export class StartRules {
       signalled: undefined,
       toldMs: undefined,
       wrote: { 1: '', 2: '' },
+      took: '',
+      tookEnd: false,
     }
     task.runs.push(run)
     this.#book.runs.set(event.run, run)

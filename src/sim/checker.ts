@@ -6,6 +6,7 @@
 
 import { Book } from './book.ts'
 import { AskRules } from './check-asks.ts'
+import { InputRules } from './check-inputs.ts'
 import { RecordRules } from './check-records.ts'
 import { StartRules } from './check-starts.ts'
 import { StreamRules } from './check-streams.ts'
@@ -52,6 +53,7 @@ export const createChecker = (options: CheckOptions = {}): Checker => {
   const starts = new StartRules(book, report, options)
   const asks = new AskRules(book, report, starts)
   const streams = new StreamRules(book, report)
+  const inputs = new InputRules(book, report)
 
   const dispatch = (event: HistoryEvent): void => {
     switch (event.kind) {
@@ -111,6 +113,12 @@ export const createChecker = (options: CheckOptions = {}): Checker => {
       case 'wrote':
         streams.wrote(event)
         return
+      case 'typed':
+        inputs.typed(event)
+        return
+      case 'took':
+        inputs.took(event)
+        return
       case 'healed':
         book.healed = event
         return
@@ -126,6 +134,7 @@ export const createChecker = (options: CheckOptions = {}): Checker => {
     records.finish()
     starts.finish()
     streams.finish()
+    inputs.finish()
     checkRest(book, report)
     return violations
   }

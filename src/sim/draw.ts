@@ -111,10 +111,11 @@ const drawProgram = (
   const output = random.chance(0.5)
     ? { bytes: random.spread(1, 2_000), parts: random.int(1, 5) }
     : {}
+  const input = random.chance(0.2) ? { readsInput: true } : {}
   const isStubborn = isClose && random.chance(isLingering ? 0.8 : 0.4)
   const stubborn: Partial<Program> = isStubborn ? { ignoresTerm: true } : {}
   const lingering: Partial<Program> = isStubborn && isLingering ? { runMs: 30_000 } : {}
-  return { ...program, ...end, ...output, ...stubborn, ...lingering }
+  return { ...program, ...end, ...output, ...input, ...stubborn, ...lingering }
 }
 
 const drawManagers = (random: SimRandom, isClose: boolean): readonly ManagerSpec[] =>
@@ -205,7 +206,7 @@ const drawBatch = (
 ): BatchSpec => {
   const count = random.spread(1, 10)
   const tasks = Array.from({ length: count }, () =>
-    drawTask(random, { ...mix, programs: programs.length, isLingering }),
+    drawTask(random, { ...mix, programs, isLingering }),
   )
   const atMs = random.int(0, Math.floor(healMs * 0.7))
   const soonMs = () => random.spread(5, 5_000)
@@ -231,7 +232,7 @@ const drawBatch = (
 }
 
 interface TaskMix extends Tasks {
-  readonly programs: number
+  readonly programs: readonly Program[]
   readonly isLingering: boolean
 }
 
@@ -246,11 +247,20 @@ const drawRequires = (
   ...(random.chance(0.1) ? { host_name: own.name } : {}),
 })
 
-const drawTask = (
+const drawTask = (random: SimRandom, mix: TaskMix): TaskRequest => {
+  const index = random.int(0, mix.programs.length - 1)
+  const isLive = mix.programs[index]?.readsInput === true && random.chance(0.8)
+  return {
+    job_addr: addressOf(index),
+    ...(isLive ? { stdin_live: true } : {}),
+    ...drawTerms(random, mix),
+  }
+}
+
+const drawTerms = (
   random: SimRandom,
-  { programs, timed, choosy, own, isLingering }: TaskMix,
-): TaskRequest => ({
-  job_addr: addressOf(random.int(0, programs - 1)),
+  { timed, choosy, own, isLingering }: TaskMix,
+): Omit<TaskRequest, 'job_addr'> => ({
   arguments: [],
   timeout_ms: random.chance(timed) ? random.spread(50, 2_000) : 0,
   ...(random.chance(0.5) ? { retries: random.int(1, 3) } : {}),

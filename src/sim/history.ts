@@ -163,6 +163,23 @@ export type HistoryEvent =
       readonly fd: 1 | 2
       readonly text: string
     }
+  // ---- input
+  /** All that a client writes to the stdin of a task. */
+  | {
+      readonly kind: 'typed'
+      readonly atMs: number
+      readonly client: string
+      readonly taskId: TaskId
+      readonly text: string
+    }
+  /** What the program of a run read of its stdin since the last time; to its end? */
+  | {
+      readonly kind: 'took'
+      readonly atMs: number
+      readonly run: number
+      readonly text: string
+      readonly isEof: boolean
+    }
   // ---- the world
   /** A fault begins or ends; for the reader, and for rules that hold only without it. */
   | { readonly kind: 'fault'; readonly atMs: number; readonly what: string }

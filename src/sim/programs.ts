@@ -31,6 +31,8 @@ export interface Program {
   readonly bytes?: number
   readonly parts?: number
   readonly ignoresTerm?: boolean
+  /** It begins its work when its stdin has ended. */
+  readonly readsInput?: boolean
   /** It cannot be started: the system's code. */
   readonly spawnError?: string
   /** It is fetched first, for so long. */
@@ -42,6 +44,8 @@ export interface Program {
 export interface ProgramEvents {
   started(run: SimRun): void
   wrote(run: SimRun, text: string): void
+  /** It read of its stdin; `isEof`: to the end. */
+  took(run: SimRun, text: string, isEof: boolean): void
   /** Its worker ends it: the first signal. */
   signalled(run: SimRun): void
   exited(run: SimRun): void
@@ -121,6 +125,12 @@ export class SimRun implements Run {
   #isTold = false
   #isSignalled = false
   #partsLeft: number
+  /** Bytes of its stdin that it has; and what came before it ran. */
+  #taken = 0
+  #hasInput: boolean
+  /** Its worker knows that it runs. */
+  #isHeard = false
+  readonly #early: (() => void)[] = []
 
   constructor(
     options: RunnerOptions,
@@ -142,6 +152,7 @@ export class SimRun implements Run {
     this.#isStream = spec.output === 'stream'
     const writes = spec.output !== 'none' && (program.bytes ?? 0) > 0
     this.#partsLeft = writes ? (program.parts ?? 1) : 0
+    this.#hasInput = spec.stdin !== 'live' || program.readsInput !== true
   }
 
   /** It will be running in a moment; told now, when its worker has decided it. */
@@ -167,11 +178,15 @@ export class SimRun implements Run {
     }
     this.state = 'running'
     this.#startedMs = this.life.schedule.nowMs
-    const tell = (): void => this.#events.started(1000 + this.number)
+    const tell = (): void => {
+      this.#isHeard = true
+      this.#events.started(1000 + this.number)
+      for (const write of this.#early.splice(0)) write()
+    }
     if (this.#options.spawnMs === 0) tell()
     else this.life.hear(tell)
     if (this.#wanted !== undefined) this.kill(this.#wanted)
-    this.#goOn()
+    if (this.#hasInput) this.#goOn()
   }
 
   /** The next part of its output, or its end. */
@@ -253,6 +268,7 @@ export class SimRun implements Run {
     const stdout = this.#kept()
     this.life.hear(() => {
       this.#tellReaders()
+      for (const write of this.#early.splice(0)) write()
       const how = { runMs, stdout, stderr: NO_OUTPUT, lostTail: false }
       this.#events.ended(Object.assign(how, end))
     })
@@ -336,13 +352,29 @@ export class SimRun implements Run {
     return { from: Math.max(asked, headEnd + lost), until: written, lost }
   }
 
+  /** As the real one takes it: what it has is passed over, what begins beyond that is not taken. */
   write(
-    _offset: number,
-    _data: Uint8Array,
-    _eof: boolean,
+    offset: number,
+    data: Uint8Array,
+    eof: boolean,
     settle: (open: boolean) => void,
   ): void {
-    settle(this.state !== 'over')
+    if (!this.#isHeard && this.state !== 'over') {
+      this.#early.push(() => this.write(offset, data, eof, settle))
+      return
+    }
+    const isOpen = this.state === 'running'
+    if (isOpen && offset <= this.#taken && !this.#hasInput) this.#take(offset, data, eof)
+    settle(isOpen)
+  }
+
+  #take(offset: number, data: Uint8Array, eof: boolean): void {
+    const fresh = bytesAsText(data).slice(this.#taken - offset)
+    this.#taken += fresh.length
+    this.#options.events.took(this, fresh, eof)
+    if (!eof) return
+    this.#hasInput = true
+    this.#goOn()
   }
 
   detach(): void {
@@ -356,6 +388,8 @@ export class SimRun implements Run {
     this.#text = ''
   }
 }
+
+const bytesAsText = (bytes: Uint8Array): string => String.fromCharCode(...bytes)
 
 /** Part of a text in Latin-1, as bytes. */
 const bytesOf = (text: string, from: number, until: number): Uint8Array => {

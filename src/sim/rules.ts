@@ -93,6 +93,10 @@ export const rules = {
     'a reader gets no byte twice, and misses none but those counted as lost',
   ),
   'stream-true': rule('end', 'a reader gets what the program wrote, to its end'),
+  'input-whole': rule(
+    'end',
+    'a program reads what was written to its task, from the first byte, and an end only behind all of it',
+  ),
 
   'comes-to-rest': rule('end', 'once all is healed, the mesh comes to rest'),
   'rests-empty': rule('end', 'at rest nothing runs, is open, or waits for an answer'),

@@ -16,6 +16,7 @@ import type { Life } from './life.ts'
 import type { SimRandom } from './random.ts'
 import type { BatchSpec, ClientSpec } from './scenario.ts'
 import { SimFlood } from './sim-flood.ts'
+import { SimInput } from './sim-input.ts'
 import type { SimMesh, SimRole } from './sim-mesh.ts'
 
 /** What a client tells the world. */
@@ -27,6 +28,8 @@ export interface ClientEvents {
   shown(client: string, shown: Shown): void
   cancelled(client: string, taskIds: readonly TaskId[]): void
   read(client: string, taskId: TaskId, fd: 1 | 2, data: OutputData): void
+  /** All that it will write to a task. */
+  typed(client: string, taskId: TaskId, text: string): void
   /** What no schedule may bring about. */
   violation(what: string): void
 }
@@ -96,9 +99,9 @@ export class SimClient implements SimRole {
   }
 
   /** Follows tasks that were handed in by another request, as a batch of their own. */
-  follow(key: string, taskIds: readonly TaskId[]): void {
+  follow(key: string, taskIds: readonly TaskId[], tasks: BatchSpec['tasks']): void {
     this.#left += 1
-    const batch = new SimBatch(this, { atMs: 0, tasks: [] }, key)
+    const batch = new SimBatch(this, { atMs: 0, tasks }, key)
     batch.submitted(taskIds)
   }
 
@@ -192,6 +195,8 @@ class SimBatch {
       this.#left += 1
       life.clock.after(retry.afterMs, () => this.#retry(retry.tasks, TRIES))
     }
+    for (const [index, task] of this.#spec.tasks.entries())
+      if (task.stdin_live === true) this.#type(taskIds[index])
     for (const { afterMs, task } of shows)
       life.clock.after(afterMs, () => this.#show(taskIds[task]))
     for (const task of reads) {
@@ -200,6 +205,12 @@ class SimBatch {
       this.#left += 1
       this.#read(taskId, { offset: 0, attempt: undefined, tries: TRIES })
     }
+  }
+
+  #type(taskId: TaskId | undefined): void {
+    if (taskId === undefined) return
+    this.#left += 1
+    new SimInput(this.#client, taskId, () => this.#over()).begin()
   }
 
   /** The same ledger gives the same ids for the same key. */
@@ -225,7 +236,8 @@ class SimBatch {
       SUBMIT_MS,
       (answer) => {
         if (answer.kind === 'TasksSubmitted') {
-          this.#client.follow(key, answer.body.task_ids)
+          const again = tasks.flatMap((index) => this.#spec.tasks[index] ?? [])
+          this.#client.follow(key, answer.body.task_ids, again)
           this.#over()
           return
         }

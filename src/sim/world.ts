@@ -520,6 +520,14 @@ export class World {
         fd: 1,
         text,
       }),
+    took: (run, text, isEof) =>
+      this.tell?.({
+        kind: 'took',
+        atMs: this.schedule.nowMs,
+        run: run.number,
+        text,
+        isEof,
+      }),
     signalled: (run) => {
       if (this.tell === undefined) return
       const { nowMs: atMs } = this.schedule
@@ -590,6 +598,8 @@ export class World {
         lost,
         isEof,
       }),
+    typed: (client, taskId, text) =>
+      this.tell?.({ kind: 'typed', atMs: this.schedule.nowMs, client, taskId, text }),
     violation: (what) => this.violation(what),
   }
 

@@ -412,6 +412,21 @@ const bad: readonly Bad[] = [
       .exits(two)
       .closed(2),
   ],
+  [
+    'input that begins in the midst of what was written',
+    'input-whole',
+    story().types('abcd').assigned(one).starts(one).takes('cd').exits(one).closed(),
+  ],
+  [
+    'half an input that passes for a whole one',
+    'input-whole',
+    story().types('abcd').assigned(one).starts(one).takes('ab', true).exits(one).closed(),
+  ],
+  [
+    'input that nobody wrote',
+    'input-whole',
+    story().assigned(one).starts(one).takes('ab').exits(one).closed(),
+  ],
   ['a mesh that never comes to rest', 'comes-to-rest', story().succeeds(one).heals()],
   [
     'a program that runs on at rest',
@@ -522,6 +537,25 @@ const good: readonly (readonly [name: string, told: Story])[] = [
       .exits(one)
       .reports(one, 'TaskCompleted', 2)
       .closed(2)
+      .heals()
+      .rests(),
+  ],
+  [
+    'an input that a second run gets from its first byte',
+    story()
+      .types('abcd')
+      .assigned(one)
+      .starts(one)
+      .takes('ab')
+      .dies(one)
+      .requeued(2, { losses: 1 })
+      .assigned(two, 2)
+      .starts(two, 2)
+      .takes('abc')
+      .takes('d', true)
+      .exits(two)
+      .reports(two, 'TaskCompleted', 2)
+      .closed(2, 'completed', 1)
       .heals()
       .rests(),
   ],

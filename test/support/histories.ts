@@ -102,6 +102,13 @@ export class Story {
     return this.add({ kind: 'read', ...read, offset, text, lost, isEof })
   }
 
+  types(text: string): this {
+    return this.add({ kind: 'typed', client: 'client', taskId: task, text })
+  }
+  takes(text: string, isEof = false, run = this.#runs): this {
+    return this.add({ kind: 'took', run, text, isEof })
+  }
+
   asks(from: Life, exchange: Kind, to: string, attempt?: number): this {
     this.#asks += 1
     const tasks = attempt === undefined ? {} : { tasks: [{ taskId: task, attempt }] }
