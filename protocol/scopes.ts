@@ -9,13 +9,14 @@ import { Pattern, Word } from './scalars.ts'
 
 /** What there is to give. */
 export const ScopeName = Word('ScopeName', [
-  /** Look at tasks, their output, and nodes. */
+  /** Look at tasks, processes, their output, and nodes. */
   'read',
   /** Submit tasks, feed and cancel them. */
   'tasks:run',
+  /** Start, stop and feed processes. */
   'processes',
   'modules',
-  /** What changes the mesh itself, or how programs are loaded (LD_PRELOAD and the like). */
+  /** Let members in and take them out, and so everything; variables that make other code run. */
   'admin',
 ])
 export type ScopeName = t.TypeOf<typeof ScopeName>

@@ -24,10 +24,12 @@ manyhands issue --role client --name ci --scope read --scope tasks:run --out ci-
 manyhands issue --role worker --name python`
 
 const SCOPE_NOTES = `A command line that joins may do what its scopes say:
-  read        list and show tasks, their output, and nodes
+  read        list and show tasks, processes, their output, and nodes
   tasks:run   submit tasks, feed and cancel them
-  admin       set variables that change how programs are loaded (LD_PRELOAD and the like)
-  processes, modules   for what comes later
+  processes   start, stop and feed processes
+  modules     for what comes later
+  admin       invite and take out members, and so everything; set variables that make other
+              code run (LD_PRELOAD and the like)
 With @ and a pattern, tasks:run@lab-*, only on the hosts that match; none holds another, so
 manyhands run takes read and tasks:run. The user who made the mesh has all of them.`
 

@@ -107,6 +107,11 @@ export const nodeHelp = (): string => {
 Starts a node in the foreground. Ctrl-C lets running tasks finish; twice quits at once.
 
 ${lines.join('\n')}
+
+Examples:
+  manyhands --role manager --listen 0.0.0.0
+  manyhands --role worker --join 192.168.1.5:4000 --cores 2 --label gpu=yes
+  manyhands --role worker --allow /opt/tools --allow /usr/bin/ffmpeg --manager lab-manager
 `
 }
 
