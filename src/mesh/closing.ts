@@ -8,6 +8,8 @@ export const CLOSE_FALSE_CLAIM = 4410
 export const CLOSE_NO_MEMBER = 4411
 /** RFC 6455: the node is going away in good order. */
 export const CLOSE_GOING_AWAY = 1001
+/** Registered for WebSockets: try again later. There are too many connections. */
+export const CLOSE_CROWDED = 1013
 /** RFC 6455: a condition that the closing side did not expect. */
 export const CLOSE_INTERNAL = 1011
 

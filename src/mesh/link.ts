@@ -20,11 +20,13 @@ import {
   type Ending,
 } from './closing.ts'
 import { CorkedSender } from './corked.ts'
+import type { Rate } from './crowd.ts'
 import { Pings } from './pings.ts'
 import { hostInUrl, type ProvenSocket } from './transport.ts'
 
 /** RFC 6455 section 5.5: a close reason has at most 123 bytes. */
 const MAX_REASON = 120
+const TOO_FAST = 'more requests a second than one member may make'
 /** The wall clock is looked at this often: it may be set. */
 const LOOK_MS = 600_000
 
@@ -49,6 +51,8 @@ export interface LinkOptions {
   readonly clock: Clock
   readonly log: Log
   readonly events: LinkEvents
+  /** How many requests its member may still make, over all connections; none: as many as it likes. */
+  readonly rate?: Rate
 }
 
 export class Link {
@@ -84,6 +88,11 @@ export class Link {
       probe: (arrived) => this.#pings.send(arrived),
       clock,
       handle: (kind, body, respond) => {
+        const waitMs = options.rate?.take(clock.now()) ?? 0
+        if (waitMs > 0) {
+          respond('Error', { code: 'busy', retry_after_ms: waitMs, message: TOO_FAST })
+          return
+        }
         if (isDenied(this.#denials, kind, respond)) return
         options.events.request(this, kind, body, respond)
       },

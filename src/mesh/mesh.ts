@@ -15,7 +15,8 @@ import type {
 } from '../../protocol/index.ts'
 import { CLOSE } from '../../protocol/limits.ts'
 import type { Clock, Log, Loss, Mesh, Peer, Random, Settle } from '../ports.ts'
-import { CLOSE_COPIED, CLOSE_FALSE_CLAIM, type Ending } from './closing.ts'
+import { CLOSE_COPIED, CLOSE_CROWDED, CLOSE_FALSE_CLAIM, type Ending } from './closing.ts'
+import { CROWD_LIMITS, Crowd, type CrowdLimits } from './crowd.ts'
 import { Dialler } from './dialler.ts'
 import type { DialFailure, ListenFailure } from './failures.ts'
 import { knock } from './knock.ts'
@@ -52,6 +53,7 @@ export interface NodeMeshOptions {
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
+  readonly crowd?: CrowdLimits
   /** This node must end: `reason` says why, for a person. */
   readonly onFatal: (reason: string) => void
 }
@@ -72,6 +74,7 @@ export class NodeMesh implements Mesh {
   readonly #current = new Map<NodeId, Link>()
   /** Every link that has not ended, the unintroduced and the superfluous too. */
   readonly #links = new Set<Link>()
+  readonly #crowd: Crowd
   /** Who waits for a dialled link to be taken or to end. */
   readonly #connecting = new Map<Link, Connecting>()
   readonly #aborter = new AbortController()
@@ -85,6 +88,7 @@ export class NodeMesh implements Mesh {
   constructor(options: NodeMeshOptions) {
     this.#options = options
     this.#self = options.self
+    this.#crowd = new Crowd(options.crowd ?? CROWD_LIMITS)
     const { clock, random, log } = options
     this.#dialler = new Dialler({
       clock,
@@ -238,10 +242,19 @@ export class NodeMesh implements Mesh {
 
   #take(socket: ProvenSocket): Link {
     const { clock, log } = this.#options
+    const { party, dialledUrl } = socket
     const self = this.#selfFor(socket)
-    const link = new Link({ socket, self, clock, log, events: this.#events })
+    // Whom this node dials, it wants.
+    const objection =
+      dialledUrl === undefined ? this.#crowd.objection(party.nodeId) : undefined
+    const rate = this.#crowd.enter(party)
+    const link = new Link({ socket, self, clock, log, rate, events: this.#events })
     this.#links.add(link)
     if (this.#closed !== undefined) void link.close()
+    else if (objection !== undefined) {
+      log.warn('one connection too many', { peer: party.hostName, reason: objection })
+      link.end(CLOSE_CROWDED, objection)
+    }
     return link
   }
 
@@ -358,6 +371,7 @@ export class NodeMesh implements Mesh {
 
   #ended(link: Link, ending: Ending): void {
     this.#links.delete(link)
+    this.#crowd.leave(link.party.nodeId)
     const { dialledUrl: url = '' } = link
     this.#settle(link, E.left({ kind: 'refused', url, reason: ending.why }))
     this.#leave(link, ending)
