@@ -2,6 +2,7 @@
 // authority's key is, else asked for over the connection that is there anyway. It costs one
 // question in sixty days; whether it is answered or not, nobody waits long for it.
 
+import { ALL_SCOPES } from '../../protocol/scopes.ts'
 import type { Credentials } from '../identity/credentials.ts'
 import { dueMs, keepRenewed, renewedHere } from '../identity/renewal.ts'
 import { type MeshState, placesOf } from '../identity/state.ts'
@@ -11,13 +12,20 @@ import type { Log } from '../ports.ts'
 
 const ASK_MS = 2000
 
-/** What to show, before anybody is dialled. */
-export const freshHere = (state: MeshState): Promise<Credentials> =>
-  renewedHere({
+/**
+ * What to show, before anybody is dialled. Who has the authority's key may do everything,
+ * also with a certificate that was made before there were scopes.
+ */
+export const freshHere = (state: MeshState): Promise<Credentials> => {
+  const { directory, client } = state
+  const { party } = client
+  return renewedHere({
     state,
-    place: placesOf(state.directory).client,
-    credentials: state.client,
+    place: placesOf(directory).client,
+    credentials: client,
+    ...(party.scopes === undefined && { as: { ...party, scopes: ALL_SCOPES } }),
   })
+}
 
 /** Asks for a new one, if the time has come; resolves with it when it is kept. Never rejects. */
 export const renewOver = (

@@ -15,7 +15,7 @@ import { replaceFile } from './files.ts'
 import { isAuthorityHere, readAuthority } from './issue.ts'
 import { claimName, keepName } from './names.ts'
 import type { MeshState } from './state.ts'
-import { parseCertificate, readSubject } from './subject.ts'
+import { type Party, parseCertificate, readSubject } from './subject.ts'
 import type { Life } from './x509.ts'
 
 /** When two thirds of its life are over: time for a new certificate. */
@@ -142,6 +142,8 @@ export interface OwnRenewal extends Life {
   /** The directory of its key and certificate. */
   readonly place: string
   readonly credentials: Credentials
+  /** With other rights than before, and so at once. */
+  readonly as?: Party
 }
 
 /** Anew if it is due and the authority's key is here, also after its end; else as it is. */
@@ -149,16 +151,23 @@ export const renewedHere = async ({
   state,
   place,
   credentials,
+  as,
   nowMs = Date.now(),
   lifeMs,
 }: OwnRenewal): Promise<Credentials> => {
-  if (nowMs < dueMs(credentials) || !isAuthorityHere(state)) return credentials
+  const isTime = as !== undefined || nowMs >= dueMs(credentials)
+  if (!isTime || !isAuthorityHere(state)) return credentials
   const authority = await readAuthority(state)
   if (E.isLeft(authority)) return credentials
   const { certify, publicKeyOf } = await import('./x509.ts')
   const publicKey = publicKeyOf(credentials.keyPem)
   const life = { nowMs, ...(lifeMs !== undefined && { lifeMs }) }
-  const certificate = await certify(authority.right, credentials.party, publicKey, life)
+  const certificate = await certify(
+    authority.right,
+    as ?? credentials.party,
+    publicKey,
+    life,
+  )
   replaceFile(certificatePath(place), certificate, `renew-${process.pid}`)
   const read = readCredentials(place, state.trust)
   return E.isRight(read) && read.right !== undefined ? read.right : credentials

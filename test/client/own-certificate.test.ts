@@ -2,6 +2,7 @@
 // is too late.
 
 import t, { type Test } from 'tap'
+import { ALL_SCOPES } from '../../protocol/scopes.ts'
 import { connect } from '../../src/client/connect.ts'
 import { ClientError } from '../../src/client/failures.ts'
 import { revoke } from '../../src/identity/revocations.ts'
@@ -42,6 +43,21 @@ t.test('it is renewed at its use: here, and over the mesh', async (t) => {
     await use(directory)
   }
 })
+
+t.test(
+  'one from before there were scopes gets all, where the authority is',
+  async (t) => {
+    const { maker, away, clientOf, use } = await twoMachines(t)
+    for (const directory of [maker.directory, away]) {
+      const { scopes: _, ...plain } = stateIn(directory).client.party
+      await certifyAgain(maker, clientOf(directory), daysAgo(1), plain)
+      t.equal(stateIn(directory).client.party.scopes, undefined)
+      await use(directory)
+    }
+    t.same(stateIn(maker.directory).client.party.scopes, ALL_SCOPES)
+    t.equal(stateIn(away).client.party.scopes, undefined)
+  },
+)
 
 t.test('past its end it is a matter of where the authority is', async (t) => {
   const { maker, away, clientOf, use } = await twoMachines(t)

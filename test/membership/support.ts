@@ -9,6 +9,7 @@ import { type Credentials, readCredentials } from '../../src/identity/credential
 import { makeBundle, readAuthority } from '../../src/identity/issue.ts'
 import { identityPath } from '../../src/identity/slots.ts'
 import { type MeshState, openState, readState } from '../../src/identity/state.ts'
+import type { Party } from '../../src/identity/subject.ts'
 import { certify, type Life, publicKeyOf } from '../../src/identity/x509.ts'
 
 const must = <A>(result: E.Either<{ readonly reason: string }, A>): A => {
@@ -36,11 +37,12 @@ export const certifyAgain = async (
   maker: MeshState,
   place: string,
   life: Life,
+  as?: Party,
 ): Promise<Credentials> => {
   const authority = must(await readAuthority(maker))
   const own = must(readCredentials(place, maker.trust))
   if (own === undefined) throw new Error(`Expected credentials in ${place}`)
-  const pem = await certify(authority, own.party, publicKeyOf(own.keyPem), life)
+  const pem = await certify(authority, as ?? own.party, publicKeyOf(own.keyPem), life)
   writeFileSync(join(place, 'cert.pem'), pem)
   return must(readCredentials(place, maker.trust)) ?? own
 }
