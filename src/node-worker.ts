@@ -66,12 +66,17 @@ const configOf = ({ options, self, issued, ...parts }: RoleParts): WorkerConfig 
 /** What the owner of this machine lets managers do with it. */
 const policyOf = ({ managers, allow, downloads }: RoleParts['options']) => {
   const isLimited = allow.length > 0
-  // A file's cached copy is not where it was allowed: limited, it runs from its path alone.
-  const without = isLimited ? ['file'] : []
-  if (!(downloads ?? !isLimited)) without.push('https')
+  const kinds: readonly string[] = isLimited ? JUDGED_KINDS : WORKER_DEFAULTS.kinds
+  const hasDownloads = downloads ?? !isLimited
   return {
     isLimited,
-    kinds: WORKER_DEFAULTS.kinds.filter((kind) => !without.includes(kind)),
+    kinds: hasDownloads ? kinds : kinds.filter((kind) => kind !== 'https'),
     ...(managers.length > 0 && !managers.includes('*') && { managers }),
   }
 }
+
+/**
+ * Of a limited worker: those whose programs the list can judge, and downloads, which are
+ * allowed by themselves. The copy of a file: that runs is not where the list looks.
+ */
+const JUDGED_KINDS = ['exec', 'https', 'noop']
