@@ -54,6 +54,7 @@ export const addVerbs = (program: Command, io: Io, done: Done): void => {
   addShow(program, io, done)
   addLogs(program, io, done)
   addExplain(program, io, done)
+  addDoctor(program, io, done)
   program.commandsGroup('Planning:')
   addSimulate(program, io, done)
 }
@@ -269,6 +270,22 @@ const addWait = (program: Command, io: Io, done: Done): void => {
   ).action(async (ids: string[], options) => {
     const { wait } = await import('./wait.ts')
     done(await wait(io, ids, options))
+  })
+}
+
+const addDoctor = (program: Command, io: Io, done: Done): void => {
+  stateFlag(
+    jsonFlag(
+      verb(program, 'doctor', {
+        about:
+          'look at what nodes need here, and say what to do where something is wrong',
+        examples: 'manyhands doctor\nmanyhands doctor --json',
+        notes: 'Looks, and changes nothing. Exit code 1: something is broken.',
+      }),
+    ),
+  ).action(async (options) => {
+    const { doctor } = await import('./doctor.ts')
+    done(await doctor(io, options))
   })
 }
 
