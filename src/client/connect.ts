@@ -9,6 +9,7 @@ import type { Either } from 'fp-ts/lib/Either.js'
 import * as E from 'fp-ts/lib/Either.js'
 import type { Introduction } from '../../protocol/index.ts'
 import { systemClock } from '../clock.ts'
+import type { Credentials } from '../identity/credentials.ts'
 import { readPeers } from '../identity/place-membership.ts'
 import { readRevoked } from '../identity/revocations.ts'
 import {
@@ -25,7 +26,7 @@ import type { Log } from '../ports.ts'
 import { Client } from './client.ts'
 import { ClientError, type ClientFailure } from './failures.ts'
 import { Link, type LinkOptions } from './link.ts'
-import { freshHere, renewOver } from './own-certificate.ts'
+import { freshHere, keepFresh } from './own-certificate.ts'
 
 export interface ConnectOptions extends LinkOptions {
   /** The state directory; default `$XDG_STATE_HOME/manyhands`, else `~/.local/state/manyhands`. */
@@ -57,9 +58,11 @@ export const connect = async (options: ConnectOptions = {}): Promise<Client> => 
     dialManager({ options, state: state.right, transport, self, signal })
   const first = await dial(options.signal)
   if (E.isLeft(first)) throw new ClientError(first.left)
-  const renewed = await renewOver(first.right, state.right, own, options.log)
-  if (renewed !== undefined) transport.renew(renewed)
-  return new Client(new Link(first.right, dial, options), async (url, signal) => {
+  const link = new Link(first.right, dial, options)
+  const onRenewed = (renewed: Credentials) => transport.renew(renewed)
+  if (first.right.peer.introduction.features.includes('membership'))
+    await keepFresh({ link, state: state.right, own, onRenewed, log: options.log })
+  return new Client(link, async (url, signal) => {
     // To the manager itself, too: a second connection needs a name of its own.
     const other = introduction(state.right)
     const search = { options, state: state.right, transport, self: other, signal }

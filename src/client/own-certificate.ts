@@ -1,16 +1,19 @@
 // The client's own certificate, kept fresh by whoever uses it: made anew here where the
-// authority's key is, else asked for over the connection that is there anyway. It costs one
-// question in sixty days; whether it is answered or not, nobody waits long for it.
+// authority's key is, else asked for over the connection that is there anyway. It costs a
+// command line one question in sixty days; whether it is answered or not, nobody waits long
+// for it. A program that stays connected looks again every hour, and shows the new one.
 
 import { ALL_SCOPES } from '../../protocol/scopes.ts'
+import { systemClock } from '../clock.ts'
 import type { Credentials } from '../identity/credentials.ts'
 import { dueMs, keepRenewed, renewedHere } from '../identity/renewal.ts'
 import { type MeshState, placesOf } from '../identity/state.ts'
 import { parseCertificate } from '../identity/subject.ts'
-import type { Connection } from '../mesh/dial.ts'
-import type { Log } from '../ports.ts'
+import type { Clock, Log } from '../ports.ts'
+import type { Link } from './link.ts'
 
 const ASK_MS = 2000
+const LOOK_MS = 3_600_000
 
 /**
  * What to show, before anybody is dialled. Who has the authority's key may do everything,
@@ -27,42 +30,50 @@ export const freshHere = (state: MeshState): Promise<Credentials> => {
   })
 }
 
-/** Asks for a new one, if the time has come; resolves with it when it is kept. Never rejects. */
-export const renewOver = (
-  { peer, ask }: Pick<Connection, 'peer' | 'ask'>,
-  { directory, trust }: MeshState,
-  own: Credentials,
-  log?: Log,
-): Promise<Credentials | undefined> => {
-  const der = parseCertificate(own.certificatePem)?.raw
-  const isAskable = peer.introduction.features.includes('membership')
-  if (Date.now() < dueMs(own) || !isAskable || der === undefined)
-    return Promise.resolve(undefined)
-  return new Promise((resolve) =>
-    ask('CertificateRenew', { certificate: der }, ASK_MS, (outcome) => {
-      const answer = outcome._tag === 'Right' ? outcome.right : undefined
-      if (answer?.kind === 'CertificateRenewed')
-        return resolve(keep(directory, trust, own, answer.body.certificate, log))
-      const reason = answer?.kind === 'Refused' ? answer.body.message : 'no answer'
-      log?.warn('certificate not renewed', { reason })
-      resolve(undefined)
-    }),
-  )
+export interface KeepFreshOptions {
+  readonly link: Pick<Link, 'ask' | 'isClosed'>
+  readonly state: MeshState
+  readonly own: Credentials
+  /** New connections show these from now on. */
+  readonly onRenewed: (credentials: Credentials) => void
+  readonly log?: Log | undefined
+  readonly clock?: Clock
 }
 
-const keep = (
-  directory: string,
-  trust: MeshState['trust'],
-  own: Credentials,
-  der: Uint8Array,
-  log: Log | undefined,
-): Credentials | undefined => {
+/** Looks now, and again while the link is open; resolves after the first look. Never rejects. */
+export const keepFresh = async (options: KeepFreshOptions): Promise<void> => {
+  const { link, clock = systemClock, onRenewed } = options
+  const own = clock.wall() < dueMs(options.own) ? undefined : await renewOver(options)
+  if (own !== undefined) onRenewed(own)
+  const next = { ...options, own: own ?? options.own }
+  clock.after(LOOK_MS, () => {
+    if (!link.isClosed) void keepFresh(next)
+  })
+}
+
+const renewOver = async ({
+  link,
+  state: { directory, trust },
+  own,
+  log,
+}: KeepFreshOptions): Promise<Credentials | undefined> => {
+  const limit = { timeoutMs: ASK_MS, signal: AbortSignal.timeout(ASK_MS) }
   try {
-    return keepRenewed(placesOf(directory).client, trust, own, der)
+    const body = { certificate: derOf(own) }
+    const answer = await link.ask('CertificateRenew', body, limit)
+    if (answer.kind === 'Refused') throw new Error(answer.body.message)
+    const { certificate } = answer.body
+    const fresh = keepRenewed(placesOf(directory).client, trust, own, certificate)
+    if (fresh === undefined) throw new Error('what came is not what was asked for')
+    await link.ask('CertificateShow', { certificate: derOf(fresh) }, limit)
+    return fresh
   } catch (error) {
-    // A full disk: what is there is good for another thirty days.
+    // It is good for another thirty days; its end is told by whoever refuses it.
     const reason = error instanceof Error ? error.message : String(error)
     log?.warn('certificate not renewed', { reason })
     return undefined
   }
 }
+
+const derOf = ({ certificatePem }: Credentials): Buffer =>
+  parseCertificate(certificatePem)?.raw ?? Buffer.alloc(0)

@@ -5,10 +5,16 @@ import t, { type Test } from 'tap'
 import { ALL_SCOPES } from '../../protocol/scopes.ts'
 import { connect } from '../../src/client/connect.ts'
 import { ClientError } from '../../src/client/failures.ts'
+import type { Link } from '../../src/client/link.ts'
+import { keepFresh } from '../../src/client/own-certificate.ts'
+import type { Credentials } from '../../src/identity/credentials.ts'
+import { recertify } from '../../src/identity/renewal.ts'
 import { revoke } from '../../src/identity/revocations.ts'
 import { placesOf } from '../../src/identity/state.ts'
 import { certifyAgain, issueTo, makeMesh, stateIn } from '../membership/support.ts'
+import { watched } from '../mesh/support.ts'
 import { beginNode } from '../node/support.ts'
+import { createManualClock } from '../support/manual-clock.ts'
 
 const DAY_MS = 86_400_000
 const daysAgo = (days: number) => ({ nowMs: Date.now() - days * DAY_MS })
@@ -74,4 +80,33 @@ t.test('a manager that was taken out is not believed', async (t) => {
   t.match(revoked, { right: [{ hostName: 'test-manager' }] })
   await t.rejects(use(maker.directory), ClientError)
   await node.failed
+})
+
+t.test('a program that stays connected renews it too, and shows it', async (t) => {
+  const maker = await makeMesh(t)
+  const away = await issueTo(maker, 'worker', 'pi')
+  const own = await certifyAgain(maker, placesOf(away).client, daysAgo(50))
+  const clock = createManualClock(Date.now())
+  const asked = watched<string>()
+  const link = {
+    isClosed: false,
+    ask: async (kind: string, body: { readonly certificate: Uint8Array }) => {
+      asked.add(kind)
+      if (kind === 'CertificateShow') return { kind: 'Ack', body: {} }
+      const life = { nowMs: clock.wall(), isRevoked: () => false }
+      const fresh = await recertify(maker, body.certificate, life)
+      if (fresh._tag === 'Left') return { kind: 'Refused', body: fresh.left }
+      return { kind: 'CertificateRenewed', body: { certificate: fresh.right } }
+    },
+  }
+  const renewed = watched<Credentials>()
+  // It answers the two kinds that are asked of it.
+  const ask = link.ask as unknown as Link['ask']
+  const onRenewed = renewed.add
+  await keepFresh({ link: { ...link, ask }, state: stateIn(away), own, onRenewed, clock })
+  t.same(asked.items, [])
+  clock.advance(11 * DAY_MS)
+  const fresh = await renewed.when(() => true)
+  t.same(asked.items, ['CertificateRenew', 'CertificateShow'])
+  t.ok(fresh.notAfterMs > own.notAfterMs + 50 * DAY_MS)
 })
