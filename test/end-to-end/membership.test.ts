@@ -71,6 +71,8 @@ t.test('an invited machine runs tasks, until it is taken out', async (t) => {
       code: 1,
       stderr: /the worker pi runs here \(pid \d+\); stop it first/,
     })
+    again.child.kill('SIGTERM')
+    await again.ended
   })
 })
 
