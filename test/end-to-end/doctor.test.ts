@@ -27,5 +27,8 @@ t.test('doctor says of each what is well and what to do', async (t) => {
     stdout: /fail {2}manager: w1 run here, and .*\n +-> start one/,
   })
   chmodSync(join(hands.state, 'mesh', 'ca.key'), 0o644)
-  t.match(await hands.call('doctor'), { code: 1, stdout: /fail {2}mesh: .*\n +-> .*chmod/ })
+  t.match(await hands.call('doctor'), {
+    code: 1,
+    stdout: /fail {2}mesh: .*\n +-> .*chmod/,
+  })
 })
