@@ -1623,11 +1623,13 @@ class Tasks:
         return True
 
     def drop_all(self, entries: list[Body]) -> None:
-        """What a ManagerAnswer names: recorded already, or wanted no more."""
+        """What a ManagerAnswer names: recorded already, or wanted no more. Never taken again;
+        of what has ended the output stays."""
         for entry in entries:
             task = self.tasks.get(entry["task_id"])
             if task is not None and task.state == "finished" and task.attempt <= entry["attempt"]:
-                self.bury(task, is_fence=False)
+                self.forget(task)
+                self.put_stone(task.id, task.attempt, True)
             else:
                 self.abort(entry["task_id"], entry["attempt"], None)
 
