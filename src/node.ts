@@ -13,12 +13,19 @@ import { baseNameOf } from './identity/names.ts'
 import { type Revocations, watchRevoked } from './identity/revocations.ts'
 import { type Slot, takeSlot } from './identity/slots.ts'
 import { type MeshState, openState, stateDirectory } from './identity/state.ts'
+import type { Party } from './identity/subject.ts'
 import { makeLog } from './log.ts'
 import { featuresOf, Membership, takenOut } from './membership/membership.ts'
 import { earlyReason, endedReason } from './membership/renewal.ts'
 import { NodeMesh, type Role } from './mesh/mesh.ts'
 import { type TlsTransport, tlsTransport } from './mesh/tls.ts'
-import { hostInUrl, isLoopback, isWildcard, type Listening } from './mesh/transport.ts'
+import {
+  hostInUrl,
+  isLoopback,
+  isWildcard,
+  type Listening,
+  type Transport,
+} from './mesh/transport.ts'
 import { NodeDiscovery } from './node-discovery.ts'
 import type { NodeRole, PreparedRole, PrepareRole } from './node-role.ts'
 import { KEEPS, type NodeOptions } from './options.ts'
@@ -40,6 +47,8 @@ export interface NodeSurroundings {
   readonly certificateLifeMs?: number
   /** The user that runs this; default: the process's. */
   readonly uid?: number
+  /** What carries its bytes instead of TLS: for a benchmark alone, which nobody else can reach. */
+  readonly transport?: (own: Party) => Transport
 }
 
 /** Why a node did not start: a sentence that names the remedy. */
@@ -332,9 +341,9 @@ class Node implements RunningNode {
   }
 
   #makeMesh(self: Introduction): NodeMesh {
-    const { lastPort } = this.#slot
+    const { lastPort, credentials } = this.#slot
     return new NodeMesh({
-      transport: this.#transport,
+      transport: this.#around.transport?.(credentials.party) ?? this.#transport,
       self,
       address: this.#options.listen,
       port: this.#options.port,

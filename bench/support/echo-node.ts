@@ -64,7 +64,7 @@ export const dialler = (mesh: MeshState): ((url: string) => Promise<Connection>)
   }
 }
 
-const introduction = ({ role, nodeId, hostName }: Party): Introduction => ({
+export const introduction = ({ role, nodeId, hostName }: Party): Introduction => ({
   node_type: role,
   // A client may have many connections, each with a name of its own.
   node_id: role === 'client' ? `${nodeId}/${randomBytes(8).toString('hex')}` : nodeId,
