@@ -64,13 +64,14 @@ const configOf = ({ options, self, issued, ...parts }: RoleParts): WorkerConfig 
 })
 
 /** What the owner of this machine lets managers do with it. */
-const policyOf = ({ managers, allow, downloads }: RoleParts['options']) => {
+const policyOf = ({ managers, allow, downloads, tasks }: RoleParts['options']) => {
   const isLimited = allow.length > 0
   const kinds: readonly string[] = isLimited ? JUDGED_KINDS : WORKER_DEFAULTS.kinds
   const hasDownloads = downloads ?? !isLimited
   return {
     isLimited,
     kinds: hasDownloads ? kinds : kinds.filter((kind) => kind !== 'https'),
+    ...(tasks !== undefined && { runningLimit: tasks }),
     ...(managers.length > 0 && !managers.includes('*') && { managers }),
   }
 }

@@ -22,6 +22,7 @@ export interface NodeOptions {
   /** The mDNS service type, without underscore. Tests use their own. */
   readonly service: string
   readonly cores: number | undefined
+  readonly tasks: number | undefined
   readonly memoryBytes: number | undefined
   readonly labels: Readonly<Record<string, string>>
   readonly resources: Readonly<Record<string, number>>
@@ -109,6 +110,13 @@ export const NODE_FLAGS: readonly Flag[] = [
     about: 'cores that tasks may use',
     byDefault: 'all of this machine',
     why: 'several workers on one machine share it',
+  },
+  {
+    flag: 'tasks',
+    value: 'N',
+    about: 'tasks that run at a time, those that ask for no core too',
+    byDefault: '256 beside the cores',
+    why: 'a task may say that it needs no core',
   },
   {
     flag: 'memory',
@@ -216,6 +224,7 @@ export const DEFAULTS: Omit<NodeOptions, 'role'> = {
   local: true,
   service: 'manyhands',
   cores: undefined,
+  tasks: undefined,
   memoryBytes: undefined,
   labels: {},
   resources: {},
@@ -245,6 +254,7 @@ export const readNodeOptions = (given: Given): Either<readonly Fault[], NodeOpti
     service: reader.read('service', DEFAULTS.service, (text) => E.right(text)),
     local: given['no-local'] !== true,
     cores: reader.read('cores', undefined, parseCount),
+    tasks: reader.read('tasks', undefined, parseCount),
     memoryBytes: reader.read('memory', undefined, parseSize),
     labels: Object.fromEntries(reader.all('label', parseLabel)),
     resources: Object.fromEntries(reader.all('resource', parseAmount)),
@@ -278,7 +288,7 @@ const processesOf = (given: Given): boolean | undefined => {
   return processes === true ? true : undefined
 }
 /** On a manager they would seem to protect something. */
-const OF_WORKERS = ['manager', 'downloads']
+const OF_WORKERS = ['manager', 'downloads', 'tasks']
 
 const LEVELS = ['debug', 'info', 'warn', 'error'] as const
 const FORMATS = ['text', 'json'] as const

@@ -26,12 +26,14 @@ t.test('what a worker lets managers do with it', async (t) => {
     manager: ['boss', 'ab'.repeat(16), '*'],
     allow: ['/usr/bin', '/opt/x y'],
     downloads: 'no',
+    tasks: '3',
   })
   t.match(options, {
     right: {
       managers: ['boss', 'ab'.repeat(16), '*'],
       allow: ['/usr/bin', '/opt/x y'],
       downloads: false,
+      tasks: 3,
     },
   })
   t.match(readNodeOptions({ role: 'worker' }), {
@@ -44,6 +46,7 @@ t.test('what a worker lets managers do with it', async (t) => {
       /--manager: expected the name or the id of a manager, or \*, got `a b`/,
     ],
     ['allow', 'bin/ls', /--allow: expected an absolute path, got `bin\/ls`/],
+    ['tasks', '0', /--tasks: .*got `0`/],
     ['downloads', 'maybe', /--downloads: expected yes or no, got `maybe`/],
   ]
   for (const [flag, value, fault] of faults)

@@ -9,6 +9,8 @@ export interface Room {
   readonly cores: number
   readonly memoryBytes: number
   readonly resources: Readonly<Record<string, number>>
+  /** Tasks that run at a time, those that need no core too; default: 256 beside the cores. */
+  readonly running?: number
 }
 
 /** Tasks that need no core and run at a time, beside those that do. */
@@ -48,8 +50,8 @@ export class Occupancy {
   /** Does it fit beside what holds a slot now? */
   hasRoom(task: Assignment): boolean {
     const { requires } = task
-    const { cores, memoryBytes, resources } = this.#room
-    if (this.#running >= cores + CORELESS) return false
+    const { cores, memoryBytes, resources, running = cores + CORELESS } = this.#room
+    if (this.#running >= running) return false
     if (this.#cores + coresOf(task) > cores) return false
     if (requires === undefined) return true
     if (this.#memoryBytes + (requires.memory ?? 0) > memoryBytes) return false

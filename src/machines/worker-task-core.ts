@@ -14,6 +14,8 @@ export interface TaskLimits {
   readonly cores: number
   readonly memoryBytes: number
   readonly resources: Readonly<Record<string, number>>
+  /** Most tasks that run at a time, those that need no core too; default: 256 beside the cores. */
+  readonly running?: number
   /** Most tasks that wait for a slot; above: `busy`. */
   readonly pending: number
   /** Most outcomes that wait for their Ack; above: `busy`. */

@@ -21,6 +21,8 @@ export interface WorkerConfig extends Capacity {
   readonly killGraceMs: number
   /** Kept of each descriptor by `capture`. */
   readonly outputCapBytes: number
+  /** Tasks that run at a time, those that need no core too; default: 256 beside the cores. */
+  readonly runningLimit?: number
   /** Tasks that may wait for a slot; above it is `busy`. */
   readonly pendingLimit: number
   /** Outcomes that may wait for their Ack; above it new work is `busy`. */
@@ -67,6 +69,12 @@ export const checkWorkerConfig = (config: WorkerConfig): void => {
         `Expected the \`${name}\` option to be a positive integer, got \`${value}\``,
       )
     }
+  }
+  const { runningLimit = 1 } = config
+  if (!Number.isSafeInteger(runningLimit) || runningLimit < 1) {
+    throw new TypeError(
+      `Expected the \`runningLimit\` option to be a positive integer, got \`${runningLimit}\``,
+    )
   }
   if (!config.directory.startsWith('/')) {
     throw new TypeError(

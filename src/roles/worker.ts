@@ -90,6 +90,7 @@ export class Worker {
       ...config,
       pending: config.pendingLimit,
       finished: config.outcomeLimit,
+      ...(config.runningLimit !== undefined && { running: config.runningLimit }),
     })
     this.#outputs = new KeptOutputs(clock, config.retention)
     this.#runs = new WorkerRuns({

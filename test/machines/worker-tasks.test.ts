@@ -236,6 +236,20 @@ t.test('tasks that need no core do not wait for one', async (t) => {
   t.match(tasks, { running: 3, freeSlots: 0 })
 })
 
+t.test(
+  'no more run at a time than its owner allows, also of those without a core',
+  async (t) => {
+    const { tasks, running, execute, exited } = table({ cores: 4, running: 2 })
+    running(1, 1)
+    t.same(kinds(execute(job(2, { requires: { cores: 0 } }))), ['pend', 'prepare'])
+    t.same(kinds(execute(job(3, { requires: { cores: 0 } }))), ['pend'])
+    t.same(kinds(execute(job(4))), ['pend'])
+    t.match(tasks, { running: 2, pending: 2 })
+    t.same(kinds(exited(1, 1)), ['gone', 'outcome', 'prepare'])
+    t.match(tasks, { running: 2, pending: 1 })
+  },
+)
+
 t.test('a draining worker takes nothing and starts nothing', async (t) => {
   const { tasks, running, execute, exited } = table()
   running(1, 1)

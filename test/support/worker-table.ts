@@ -2,6 +2,7 @@
 
 import type { Assignment } from '../../protocol/index.ts'
 import type { TaskEffect } from '../../src/machines/worker-task.ts'
+import type { TaskLimits } from '../../src/machines/worker-task-core.ts'
 import { WorkerTasks } from '../../src/machines/worker-tasks.ts'
 
 export const LEDGER = 'aaaaaaaaaa'
@@ -25,7 +26,7 @@ export const limits = {
 export const result = { run_ms: 1, exit_code: 0 }
 
 /** One core by default. */
-export const table = (more: Partial<typeof limits> = {}) => {
+export const table = (more: Partial<TaskLimits> = {}) => {
   const tasks = new WorkerTasks({ ...limits, ...more })
   tasks.apply({ kind: 'lease', untilMs: 1e9, nowMs: 0 })
   const execute = (task: Assignment, nowMs = 0): readonly TaskEffect[] => [
