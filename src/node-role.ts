@@ -22,6 +22,11 @@ export interface RoleParts {
   readonly fail: (reason: string) => void
 }
 
+/** Thrown where a role cannot start for a reason that its user can mend: the message is it, with the remedy. */
+export class CannotStart extends Error {
+  override readonly name = 'CannotStart'
+}
+
 /** A role at work. */
 export interface NodeRole extends Role {
   /** Takes no new work and waits up to `graceMs` for tasks that run; processes are stopped. */

@@ -1,11 +1,14 @@
-// The worker of a node, made from its parts: what runs programs, and an outbox in memory.
+// The worker of a node, made from its parts: what runs programs, and its outbox on disk.
 // Loaded only where a worker is started.
 
 import { availableParallelism, totalmem } from 'node:os'
-import { memoryOutbox } from './ledger/memory-outbox.ts'
+import * as E from 'fp-ts/lib/Either.js'
+import { machineBoot } from './identity/lock.ts'
 import { issuedLabels } from './machines/claims.ts'
 import { openPrograms, placeOf } from './node-programs.ts'
-import type { PrepareRole, RoleParts } from './node-role.ts'
+import { CannotStart, type PrepareRole, type RoleParts } from './node-role.ts'
+import { openFileOutbox } from './outbox/file.ts'
+import type { Outbox } from './ports.ts'
 import { Worker } from './roles/worker.ts'
 import { WORKER_DEFAULTS, type WorkerConfig } from './roles/worker-config.ts'
 
@@ -18,9 +21,9 @@ export const prepareWorker: PrepareRole = async (parts) => {
     features: isServing ? ['processes'] : [],
     about: `${config.cores} cores, ${gibibytes(config.memoryBytes)} GiB`,
     begin: async (mesh) => {
+      const outbox = openOutbox(parts)
       const programs = openPrograms(parts, mesh, { isServing })
       const { runner, jobs, processes } = programs
-      const outbox = memoryOutbox()
       const worker = new Worker({
         clock,
         random,
@@ -46,6 +49,14 @@ export const prepareWorker: PrepareRole = async (parts) => {
       }
     },
   }
+}
+
+const openOutbox = ({ directory, random, clock, log }: RoleParts): Outbox => {
+  // Where the system does not say, no start is taken for an earlier one.
+  const boot = machineBoot() ?? random.hex(8)
+  const outbox = openFileOutbox({ directory, machineBoot: boot, clock, log })
+  if (E.isLeft(outbox)) throw new CannotStart(outbox.left)
+  return outbox.right
 }
 
 const gibibytes = (bytes: number): string => (bytes / 1024 ** 3).toFixed(1)

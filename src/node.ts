@@ -27,7 +27,12 @@ import {
   type Transport,
 } from './mesh/transport.ts'
 import { NodeDiscovery } from './node-discovery.ts'
-import type { NodeRole, PreparedRole, PrepareRole } from './node-role.ts'
+import {
+  CannotStart,
+  type NodeRole,
+  type PreparedRole,
+  type PrepareRole,
+} from './node-role.ts'
 import { KEEPS, type NodeOptions } from './options.ts'
 import type { Clock, Log, Random } from './ports.ts'
 
@@ -124,6 +129,7 @@ const startIn = async (
 
 /** A full disk, a folder that is not ours: a sentence. Anything else is a bug, and thrown on. */
 const faultOf = (error: unknown): StartFailure => {
+  if (error instanceof CannotStart) return { reason: error.message }
   if (!(error instanceof Error && 'syscall' in error)) throw error
   return { reason: `cannot start: ${error.message}` }
 }

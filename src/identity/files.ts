@@ -15,6 +15,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { syncDirectory } from '../files.ts'
 
 /** What stands in the way of using a file or directory, in words that name the remedy. */
 export type AccessFault = { readonly path: string; readonly reason: string }
@@ -78,16 +79,6 @@ export const replaceFile = (
   } catch (error) {
     rmSync(temporary, { force: true })
     throw error
-  }
-}
-
-/** Makes the names in a directory durable. */
-export const syncDirectory = (path: string): void => {
-  const fd = openSync(path, 'r')
-  try {
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
   }
 }
 

@@ -32,11 +32,12 @@ export interface LockHolder {
   readonly pid: number
 }
 
-const bootOf = (): string => {
+/** Which start of the machine this is; undefined where the system does not say. */
+export const machineBoot = (): string | undefined => {
   try {
     return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').slice(0, 8)
   } catch {
-    return '0'
+    return undefined
   }
 }
 
@@ -79,7 +80,7 @@ const readClaim = (name: string, inode: string, names: readonly string[]): Claim
     Number.isSafeInteger(pid) &&
     pid > 0 &&
     claimedInode === inode &&
-    boot === bootOf() &&
+    boot === (machineBoot() ?? '0') &&
     startOf(pid) === start
   return { name, pid, isLive, isHeld: names.includes(HELD + owner) }
 }
@@ -125,7 +126,7 @@ export const takeLock = async (
 const claimOnce = (directory: string): DirectoryLock | Claim => {
   const token = randomBytes(4).toString('hex')
   const start = startOf(process.pid) ?? '0'
-  const owner = `${process.pid}.${start}.${bootOf()}.${inodeOf(directory)}.${token}`
+  const owner = `${process.pid}.${start}.${machineBoot() ?? '0'}.${inodeOf(directory)}.${token}`
   const mine = PREFIX + owner
   createEmpty(join(directory, mine))
   const release = () => removeClaim(directory, mine)

@@ -2,7 +2,14 @@
 // no task is lost, no process stays behind, and what died takes its place back.
 
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -26,6 +33,16 @@ const worker = (name: string) =>
 const pidOf = (name: string): number => nodes[name]?.child.pid ?? 0
 const stateOf = async (name: string) =>
   (await hands.list('nodes')).find(({ host_name }) => host_name === name)?.state
+
+/** Is there a worker that has recorded all of it? */
+const isInAnOutbox = (...texts: readonly string[]): boolean => {
+  const slots = join(hands.state, 'nodes')
+  return readdirSync(slots).some((slot) => {
+    const path = join(slots, slot, 'outbox')
+    const content = existsSync(path) ? readFileSync(path, 'latin1') : ''
+    return texts.every((text) => content.includes(text))
+  })
+}
 
 /** A task on `host` that has said its pid and then sleeps; submitted, not followed. */
 const sleeper = async (...flags: string[]) => {
@@ -83,6 +100,32 @@ t.test('a stopped worker is given up, and taken back when it goes on', async (t)
   t.match(await hands.call('cancel', id), { code: 0 })
   await until(() => processesWith(marker).length === 0)
 })
+
+t.test(
+  'kill -9 of a worker that nobody hears: its outcome is told later, once',
+  async (t) => {
+    const place = t.testdir({})
+    const [go, ran] = [join(place, 'go'), join(place, 'ran')]
+    const script = 'until test -e "$0"; do sleep 0.05; done; echo ran >> "$1"; echo told'
+    const command = ['--host', 'w1', '--', 'sh', '-c', script, go, ran]
+    const id = (await hands.text('submit', ...command)).trim()
+    await until(async () => (await hands.list('show', id))[0].state === 'running')
+    process.kill(pidOf('m'), 'SIGSTOP')
+    writeFileSync(go, '')
+    // Its outcome, with what it wrote.
+    await until(() => isInAnOutbox(`o${id}`, 'told\n'))
+    process.kill(pidOf('w1'), 'SIGKILL')
+    const { w1: killed } = nodes
+    await killed?.ended
+    const again = worker('w1')
+    Object.assign(nodes, { w1: again })
+    await again.said(/listening/)
+    process.kill(pidOf('m'), 'SIGCONT')
+    t.match(await hands.call('wait', id), { code: 0 })
+    t.match(await hands.list('logs', id), [{ state: 'completed', stdout: 'told\n' }])
+    t.equal(readFileSync(ran, 'utf8'), 'ran\n', 'it ran once')
+  },
+)
 
 t.test(
   'kill -9 of a launcher loses its own tasks, which run again, but not for ever',

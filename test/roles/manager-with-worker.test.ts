@@ -4,7 +4,7 @@
 import fc from 'fast-check'
 import * as E from 'fp-ts/lib/Either.js'
 import t from 'tap'
-import { memoryOutbox } from '../../src/ledger/memory-outbox.ts'
+import { memoryOutbox } from '../../src/outbox/memory.ts'
 import type { Outbox } from '../../src/ports.ts'
 import { Worker } from '../../src/roles/worker.ts'
 import { WORKER_DEFAULTS } from '../../src/roles/worker-config.ts'

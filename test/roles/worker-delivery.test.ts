@@ -2,7 +2,7 @@
 
 import * as E from 'fp-ts/lib/Either.js'
 import t from 'tap'
-import { memoryOutbox } from '../../src/ledger/memory-outbox.ts'
+import { memoryOutbox } from '../../src/outbox/memory.ts'
 import type { Ask, Settle } from '../../src/ports.ts'
 import { WorkerDelivery } from '../../src/roles/worker-delivery.ts'
 import { createManualClock } from '../support/manual-clock.ts'

@@ -1,7 +1,7 @@
 // Orders of a manager to its worker, and what must not come of them.
 
 import t from 'tap'
-import { memoryOutbox } from '../../src/ledger/memory-outbox.ts'
+import { memoryOutbox } from '../../src/outbox/memory.ts'
 import {
   assignment,
   LEDGER,

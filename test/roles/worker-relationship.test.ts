@@ -3,7 +3,7 @@
 
 import t from 'tap'
 import type { Handlers } from '../../protocol/index.ts'
-import { memoryOutbox } from '../../src/ledger/memory-outbox.ts'
+import { memoryOutbox } from '../../src/outbox/memory.ts'
 import type { Peer } from '../../src/ports.ts'
 import {
   assignment,

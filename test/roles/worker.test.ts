@@ -1,7 +1,7 @@
 // The worker's role, against played managers.
 
 import t from 'tap'
-import { memoryOutbox } from '../../src/ledger/memory-outbox.ts'
+import { memoryOutbox } from '../../src/outbox/memory.ts'
 import type { Log } from '../../src/ports.ts'
 import {
   assignment,

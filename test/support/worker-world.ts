@@ -9,7 +9,7 @@ import type {
   RequestOf,
   Respond,
 } from '../../protocol/index.ts'
-import { memoryOutbox } from '../../src/ledger/memory-outbox.ts'
+import { memoryOutbox } from '../../src/outbox/memory.ts'
 import type { Jobs, Log, Outbox, Peer, Random } from '../../src/ports.ts'
 import { Worker } from '../../src/roles/worker.ts'
 import type { WorkerConfig } from '../../src/roles/worker-config.ts'
