@@ -18,7 +18,7 @@ export interface ManagerConfig {
   readonly deadlineSlackMs: number
   /** Grace of a task that names none, as the worker's default. */
   readonly killGraceMs: number
-  /** Back-off of a retried task: this, doubling with each own failure, up to the maximum. */
+  /** Back-off of a retried task: this, doubling with each own failure, up to the maximum; up to half is taken off. */
   readonly retryFirstMs: number
   readonly retryMaxMs: number
   /** A worker that refused as busy is left alone so long, unless it says how long itself. */

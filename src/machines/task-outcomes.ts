@@ -5,6 +5,7 @@
 // else is acknowledged and changes nothing: the worker must be able to forget it.
 
 import type { ErrorKind, Outcome, TaskResult } from '../../protocol/index.ts'
+import { backOffMs } from './back-off.ts'
 import type { TaskCore } from './task-core.ts'
 import type { TaskEvent } from './task-events.ts'
 import { isClosed, type Task, wasHandedTo } from './task-record.ts'
@@ -108,9 +109,7 @@ export const countFailure = (
     )
     return
   }
-  const { retryFirstMs, retryMaxMs } = core.config
-  const backOffMs = Math.min(retryMaxMs, retryFirstMs * 2 ** (task.failures - 1))
-  core.requeue(task, at, backOffMs)
+  core.requeue(task, at, backOffMs(task, core.config))
 }
 
 /** The open task that an outcome counts for; if there is none, the Ack is arranged. */
