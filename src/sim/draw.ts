@@ -28,13 +28,13 @@ export const drawScenario = (seed: number): Scenario => {
   // it again meanwhile, to the same worker.
   const isLingering = isClose && random.chance(0.25)
   // Short ones for what happens around a start and an end, long ones for what happens between.
-  const longestMs = isClose ? 10_000 : random.pick([200, 4_000, 10_000])
+  const longestMs = isClose ? 7_000 : random.pick([200, 2_000, 6_000])
   const programs = Array.from({ length: random.int(3, 8) }, () =>
     drawProgram(random, { longestMs, isClose, isLingering }),
   )
   const managers = drawManagers(random, isClose)
   const workers = drawWorkers(random, managers, { isClose, isLingering })
-  const healMs = random.spread(2_000, 15_000)
+  const healMs = random.spread(2_000, 12_000)
   const clients = drawClients(random, {
     managers,
     workers,
@@ -52,7 +52,7 @@ export const drawScenario = (seed: number): Scenario => {
       spikes: random.pick([0, 0, 0.02]),
     },
     chunkMs: random.pick([0, 0.5, 5]),
-    wire: random.pick([0, 0, 0, 0, 0, 0, 0.2, 0.2, 0.2, 1]),
+    wire: random.chance(0.2) ? random.pick([0.2, 0.2, 0.2, 1]) : 0,
     slotMs: 0,
     spawnMs: 5,
     streamBytes: random.pick([64, 512]),
@@ -111,7 +111,7 @@ const drawProgram = (
   const output = random.chance(0.5)
     ? { bytes: random.spread(1, 2_000), parts: random.int(1, 5) }
     : {}
-  const input = random.chance(0.2) ? { readsInput: true } : {}
+  const input = random.chance(0.15) ? { readsInput: true } : {}
   const isStubborn = isClose && random.chance(isLingering ? 0.8 : 0.4)
   const stubborn: Partial<Program> = isStubborn ? { ignoresTerm: true } : {}
   const lingering: Partial<Program> = isStubborn && isLingering ? { runMs: 30_000 } : {}
@@ -119,8 +119,8 @@ const drawProgram = (
 }
 
 const drawManagers = (random: SimRandom, isClose: boolean): readonly ManagerSpec[] =>
-  Array.from({ length: isClose ? 1 : random.pick([1, 1, 1, 2, 2, 3]) }, (_, index) => {
-    const pingMs = isClose ? 500 : random.pick([300, 1_000, 2_000])
+  Array.from({ length: isClose ? 1 : random.pick([1, 1, 1, 1, 2, 2, 3]) }, (_, index) => {
+    const pingMs = isClose ? 500 : random.pick([400, 1_000, 2_000])
     return {
       name: `m${index + 1}`,
       nodeId: random.hex(16),
@@ -135,7 +135,7 @@ const drawManagers = (random: SimRandom, isClose: boolean): readonly ManagerSpec
         deadlineSlackMs: isClose ? 50 : random.pick([50, 500]),
         killGraceMs: 200,
         retryFirstMs: random.pick([50, 500]),
-        retryMaxMs: 5_000,
+        retryMaxMs: 2_000,
         busyMs: 100,
         drainingMs: 500,
         prefetchBelowMs: random.pick([0, 250]),
@@ -185,7 +185,7 @@ const drawClients = (random: SimRandom, around: Around): readonly ClientSpec[] =
     nodeId: random.hex(16),
     clock: drawClock(random),
     manager,
-    batches: Array.from({ length: random.int(1, 4) }, () =>
+    batches: Array.from({ length: random.int(1, 3) }, () =>
       drawBatch(random, around, { timed, choosy, own: around.workers[index] }),
     ),
   }))
@@ -204,7 +204,7 @@ const drawBatch = (
   { programs, healMs, isLingering }: Around,
   mix: Tasks,
 ): BatchSpec => {
-  const count = random.spread(1, 10)
+  const count = random.spread(1, 7)
   const tasks = Array.from({ length: count }, () =>
     drawTask(random, { ...mix, programs, isLingering }),
   )
@@ -320,7 +320,7 @@ const drawFaults = (random: SimRandom, nodes: Nodes): readonly Fault[] => {
   )
   const breaks = nodes.isLingering ? ABSENCES : BREAKS
   const kinds = nodes.isClose ? breaks : mix.length === 0 ? KINDS : mix
-  const count = random.int(4, nodes.isLingering ? 8 : 23)
+  const count = random.int(5, nodes.isLingering ? 8 : 23)
   const longestMs = nodes.isClose ? 4_000 : random.pick([500, 3_000, 8_000])
   const faults = Array.from({ length: count }, () =>
     drawFault(random, nodes, random.pick(kinds), longestMs),
