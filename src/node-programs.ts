@@ -3,12 +3,13 @@
 
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { auditedRunner } from './audit/programs.ts'
 import type { RoleParts } from './node-role.ts'
-import type { Jobs, Mesh } from './ports.ts'
+import type { Jobs, Mesh, Runner } from './ports.ts'
 import { PROCESSES_DEFAULTS } from './roles/process-spec.ts'
 import { Processes } from './roles/processes.ts'
 import { createJobs } from './runner/jobs.ts'
-import { createRunner, type LocalRunner } from './runner/runner.ts'
+import { createRunner } from './runner/runner.ts'
 
 /** What a program gets of the node's own environment. */
 const PASSED_ON = ['PATH', 'HOME', 'LANG', 'TZ'] as const
@@ -16,7 +17,7 @@ const PASSED_ON = ['PATH', 'HOME', 'LANG', 'TZ'] as const
 const DEFAULT_PATH = '/usr/local/bin:/usr/bin:/bin'
 
 export interface Programs {
-  readonly runner: LocalRunner
+  readonly runner: Runner
   readonly jobs: Jobs
   /** Undefined: this node does not serve them. */
   readonly processes: Processes | undefined
@@ -39,7 +40,7 @@ export const openPrograms = (
   mesh: Mesh,
   { isServing }: { readonly isServing: boolean },
 ): Programs => {
-  const { clock, log, self, directory, options } = parts
+  const { clock, log, audit, self, directory, options } = parts
   const place = placeOf(parts)
   mkdirSync(place.directory, { recursive: true, mode: 0o700 })
   const { PATH: path = DEFAULT_PATH } = place.environment
@@ -51,7 +52,8 @@ export const openPrograms = (
     ...(isLimited && { allow }),
   })
   // After all that may fail: a launcher would be left behind.
-  const runner = createRunner({ directory: join(directory, 'runs'), log })
+  const own = createRunner({ directory: join(directory, 'runs'), log })
+  const runner = auditedRunner(own, audit)
   const config = {
     ...{ ...PROCESSES_DEFAULTS, ...place, isLimited },
     hostName: self.host_name,

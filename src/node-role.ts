@@ -4,7 +4,7 @@
 import type { Introduction } from '../protocol/index.ts'
 import type { Role } from './mesh/mesh.ts'
 import type { NodeOptions } from './options.ts'
-import type { Clock, Log, Mesh, Random } from './ports.ts'
+import type { Audit, Clock, Log, Mesh, Random } from './ports.ts'
 
 /** What every role is made from, besides the mesh. */
 export interface RoleParts {
@@ -15,6 +15,7 @@ export interface RoleParts {
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
+  readonly audit: Audit
   /** A directory of this node's own, private. */
   readonly directory: string
   readonly environment: Readonly<Record<string, string | undefined>>

@@ -8,6 +8,9 @@ import type { Either } from 'fp-ts/lib/Either.js'
 import * as E from 'fp-ts/lib/Either.js'
 import type { Introduction } from '../protocol/index.ts'
 import { DEFAULT_LIMITS } from '../protocol/limits.ts'
+import { AuditFile } from './audit/file.ts'
+import { auditDirectory } from './audit/logs.ts'
+import { audited } from './audit/requests.ts'
 import { systemClock, systemRandom } from './clock.ts'
 import { baseNameOf } from './identity/names.ts'
 import { type Revocations, watchRevoked } from './identity/revocations.ts'
@@ -34,7 +37,7 @@ import {
   type PrepareRole,
 } from './node-role.ts'
 import { KEEPS, type NodeOptions } from './options.ts'
-import type { Clock, Log, Random } from './ports.ts'
+import type { Audit, Clock, Log, Random } from './ports.ts'
 
 /** What a node is given by whoever starts it. */
 export interface NodeSurroundings {
@@ -151,6 +154,7 @@ class Node implements RunningNode {
   #discovery: NodeDiscovery | undefined
   #revocations: Revocations | undefined
   #membership: Membership | undefined
+  #audit: AuditFile | undefined
   #closed: Promise<void> | undefined
 
   constructor(
@@ -211,6 +215,7 @@ class Node implements RunningNode {
     const notIn = this.#whyNotIn()
     if (notIn !== undefined) return E.left({ reason: notIn })
     const self = this.#introduction()
+    const audit = this.#openAudit(self)
     const { labels } = this.#slot.credentials.party
     const { prepare = loadRoles } = this.#around
     const prepared = await prepare[this.#options.role]({
@@ -219,22 +224,26 @@ class Node implements RunningNode {
       clock: this.#clock,
       random: this.#random,
       log: this.#log,
+      audit,
       directory: this.#slot.directory,
       ...(labels && { issued: labels }),
       environment: this.#around.environment,
       fail: (reason) => this.#fail(reason),
     })
     const { introduction, features = [] } = prepared
-    const mesh = this.#makeMesh({
+    const introduced = {
       ...self,
       ...introduction,
       features: [...self.features, ...features],
-    })
+    }
+    const mesh = this.#makeMesh(introduced, audit)
     this.#mesh = mesh
     this.#role = await prepared.begin(mesh, () => this.url)
-    const membership = this.#makeMembership(mesh, revocations.right)
+    const membership = this.#makeMembership(mesh, revocations.right, audit)
     this.#membership = membership
-    const listening = await mesh.open(withMembership(this.#role, membership))
+    const served = withMembership(this.#role, membership)
+    const handlers = audited(served.handlers, audit)
+    const listening = await mesh.open({ ...served, handlers })
     if (E.isLeft(listening)) return listening
     this.#listening = listening.right
     membership.start()
@@ -242,6 +251,18 @@ class Node implements RunningNode {
     this.#say(listening.right, prepared)
     this.#discover(mesh, listening.right, self)
     return listening
+  }
+
+  #openAudit({ node_type: role, node_id, boot_id, version }: Introduction): Audit {
+    const audit = new AuditFile({
+      directory: auditDirectory(this.#state.directory),
+      name: `node-${this.hostName}`,
+      clock: this.#clock,
+      log: this.#log,
+    })
+    this.#audit = audit
+    audit.record('node-started', { role, node_id, boot_id, version, pid: process.pid })
+    return audit
   }
 
   #watchRevoked(): Either<StartFailure, Revocations> {
@@ -263,7 +284,7 @@ class Node implements RunningNode {
     return undefined
   }
 
-  #makeMembership(mesh: NodeMesh, revocations: Revocations): Membership {
+  #makeMembership(mesh: NodeMesh, revocations: Revocations, audit: Audit): Membership {
     const { credentials, identity: place } = this.#slot
     return new Membership({
       mesh,
@@ -272,6 +293,7 @@ class Node implements RunningNode {
       listen: this.#options.listen,
       credentials,
       revocations,
+      audit,
       lifeMs: this.#around.certificateLifeMs,
       clock: this.#clock,
       random: this.#random,
@@ -325,6 +347,8 @@ class Node implements RunningNode {
       try {
         await this.#mesh?.close()
       } finally {
+        this.#audit?.record('node-stopped')
+        await this.#audit?.close()
         this.#slot.release()
       }
     }
@@ -346,7 +370,7 @@ class Node implements RunningNode {
     }
   }
 
-  #makeMesh(self: Introduction): NodeMesh {
+  #makeMesh(self: Introduction, audit: Audit): NodeMesh {
     const { lastPort, credentials } = this.#slot
     return new NodeMesh({
       transport: this.#around.transport?.(credentials.party) ?? this.#transport,
@@ -358,6 +382,7 @@ class Node implements RunningNode {
       clock: this.#clock,
       random: this.#random,
       log: this.#log,
+      audit,
       onFatal: (reason) => this.#fail(reason),
     })
   }

@@ -104,6 +104,19 @@ export interface Log {
 }
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>
 
+/**
+ * What must be told later of who did what: a fixed name and fields, of everything that
+ * executes, signals, changes the membership or is refused. Never the value of an argument
+ * or a variable, never input, never a secret.
+ */
+export interface Audit {
+  /** Never throws, and never waits. */
+  record(event: string, fields?: AuditFields): void
+}
+export type AuditFields = Readonly<
+  Record<string, string | number | boolean | readonly string[] | undefined>
+>
+
 /** How a descriptor's output ended up. `sha256` of the bytes kept; `lost` dropped by the cap. */
 export interface KeptOutput {
   readonly size: number

@@ -26,6 +26,7 @@ const table: Readonly<Record<string, readonly string[]>> = {
   'src/membership': [protocol, ports, '../identity/x.ts'],
   'src/discovery': [protocol, ports, 'node:net', 'bonjour-service'],
   'src/ledger': [protocol, ports, 'node:net'],
+  'src/audit': [protocol, ports, 'node:crypto', '../identity/lock.ts'],
   'src/outbox': [protocol, ports, 'msgpackr', 'node:fs', '../files.ts'],
   'src/runner': [protocol, ports, 'node:net', 'node:fs/promises'],
   'src/client': [
@@ -70,6 +71,7 @@ const forbidden: Readonly<Record<string, readonly string[]>> = {
   ],
   'src/identity': ['ws', '../mesh/x.ts', '../discovery/x.ts', '../runner/x.ts'],
   'src/discovery': ['ws', '../mesh/x.ts', '../identity/x.ts', '../node-worker.ts'],
+  'src/audit': ['ws', '../mesh/x.ts', '../identity/x509.ts', '../runner/x.ts'],
   'src/outbox': ['ws', 'io-ts', '../ledger/x.ts', '../identity/x.ts'],
   'src/ledger': ['ws', 'execa', '../mesh/x.ts', '../roles/x.ts'],
   'src/runner': [

@@ -12,6 +12,7 @@ import { type MeshState, openState, stateDirectory } from '../identity/state.ts'
 import { type GrantOptions, grantOf } from './grant.ts'
 import { type Io, type MeshOptions, Sink, UsageError, withClient } from './io.ts'
 import { EXIT } from './outcome.ts'
+import { type Recorded, recordCommand } from './record-command.ts'
 import { formatDuration } from './values.ts'
 
 export interface InviteOptions extends GrantOptions, MeshOptions {
@@ -44,18 +45,28 @@ const inviteHere = async (
 ): Promise<number> => {
   const stderr = new Sink(io.stderr)
   const { role, uses, listen = '0.0.0.0', ttlMs } = options
+  let recorded: Promise<void> = Promise.resolve()
+  const record = (event: string, fields: Recorded): void => {
+    recorded = recorded.then(() => recordCommand(io, state.directory, event, fields))
+  }
   const opened = await openInvitation({
     ...{ state, role, grant, listen, uses, ttlMs },
     hostName: options.name,
-    onJoined: (party) =>
-      void stderr.line(`manyhands: ${party.hostName} joined as ${party.role}`),
-    onRefused: (from, refusal, why) =>
+    onJoined: ({ hostName: peer, role: its, nodeId: node_id }) => {
+      record('joined', { peer, role: its, node_id })
+      void stderr.line(`manyhands: ${peer} joined as ${its}`)
+    },
+    onRefused: (from, reason, why) => {
+      record('refused', { from, reason, why })
       void stderr.line(
-        `manyhands: refused ${from}: ${refusal}${why === undefined ? '' : ` (${why})`}`,
-      ),
+        `manyhands: refused ${from}: ${reason}${why === undefined ? '' : ` (${why})`}`,
+      )
+    },
   })
   if (E.isLeft(opened)) return await fail(stderr, opened.left.reason)
   const { meshId, directory } = state
+  const { scopes } = grant
+  record('invited', { role, name: options.name, uses, scopes })
   const { token, at, port, expiresMs, ended, withdraw } = opened.right
   const undo = io.onInterrupt(() => void withdraw())
   const mdns = options.mdns
@@ -65,7 +76,9 @@ const inviteHere = async (
     const close = 'while this waits; Ctrl-C withdraws it'
     await tell(io, options, { token, at, expires_ms: expiresMs }, close)
     if (options.json !== true) await tellOfManagers(stderr, directory)
-    return await conclude(stderr, await ended)
+    const how = await ended
+    await recorded
+    return await conclude(stderr, how)
   } finally {
     undo()
     await mdns?.close()

@@ -13,6 +13,7 @@ import type { Grant } from '../identity/subject.ts'
 import { type GrantOptions, grantOf } from './grant.ts'
 import { type Io, Sink, UsageError } from './io.ts'
 import { EXIT } from './outcome.ts'
+import { recordCommand } from './record-command.ts'
 
 export interface IssueOptions extends GrantOptions {
   readonly state?: string
@@ -37,6 +38,8 @@ export const issue = async (io: Io, options: IssueOptions): Promise<number> => {
     ? issueHere(state.right, options, grant)
     : issueAway(state.right, options, { ...grant, out: resolve(io.cwd, out) }))
   if (E.isLeft(line)) return await fail(io, line.left)
+  const its = { peer: options.name, role, scopes: grant.scopes }
+  await recordCommand(io, state.right.directory, 'certified', its)
   await new Sink(io.stdout).line(line.right)
   return EXIT.ok
 }

@@ -151,3 +151,46 @@ export const addRevoke = (program: Command, io: Io, done: Done): void => {
     done(await revoke(io, names, options))
   })
 }
+
+const AUDIT_EXAMPLES = `manyhands audit show
+manyhands audit show --event asked --by ci --since 1d
+manyhands audit show node-pi --event started --event ended --json | jq .program
+manyhands audit verify
+manyhands audit verify --has 5f2c…e1`
+
+export const addAudit = (program: Command, io: Io, done: Done): void => {
+  const command = verb(program, 'audit', {
+    about: 'who did what on this machine: show the record, or verify that it holds',
+    examples: AUDIT_EXAMPLES,
+    notes: `Each node here has a log, and the commands that change who is a member have one: what was
+started, signalled and ended, who asked for it, who was let in, taken out or refused. Each line
+has the hash of the one before, so that verify finds the first that was changed, added or taken
+out. That the end was cut off shows only to somebody who kept the hash that verify printed
+elsewhere: --has. Arguments, variables, input and secrets are never recorded.
+
+Events: node-started, node-stopped; asked (with the answer), started, not-started, signalled,
+ended, forbidden; refused (a connection, a join), denied (a request); invited, joined,
+certified, revoked, revocations; audit-end-cut, audit-lost, audit-broken.
+Exit codes: 1 a log does not hold, or a hash is in none; 3 no such log.`,
+  })
+    .argument('<verify|show>', 'what to do')
+    .argument('[log...]', 'names of logs, as verify prints them (default: all)')
+    .option(
+      '--has <hash>',
+      'verify: this line must be in one of them; repeatable',
+      gather,
+    )
+    .option('--event <name>', 'show: these events alone; repeatable', gather)
+    .option('--by <name>', 'show: of this member or user alone')
+    .option('--since <time>', 'show: not older than 90s, 2h, 7d', parsed(parseDuration))
+    .option('--last <n>', 'show: so many lines', parsed(parseCount(1)), 100)
+  stateFlag(jsonFlag(command)).action(async (word: string, logs: string[], options) => {
+    const { audit, parseAuditAction } = await import('./audit.ts')
+    done(await audit(io, parseAuditAction(word), logs, options))
+  })
+}
+
+const gather = (value: string, before: readonly string[] = []): readonly string[] => [
+  ...before,
+  value,
+]

@@ -8,6 +8,7 @@ import { revoke as revokeMember } from '../identity/revocations.ts'
 import { type MeshState, readState, stateDirectory } from '../identity/state.ts'
 import { type Io, type MeshOptions, Sink, withClient } from './io.ts'
 import { EXIT } from './outcome.ts'
+import { recordCommand } from './record-command.ts'
 
 export const revoke = async (
   io: Io,
@@ -17,7 +18,8 @@ export const revoke = async (
   const teller = new Teller(io)
   const state = readState(stateDirectory(options.state, io.env))
   if (E.isLeft(state)) return await teller.fail(state.left.reason)
-  if (isAuthorityHere(state.right)) return await revokeHere(teller, names, state.right)
+  if (isAuthorityHere(state.right))
+    return await revokeHere(io, teller, names, state.right)
   return await withClient(io, options, async (client) => {
     const issuer = await client.issuer()
     const { revoked, unknown } = await issuer.revoke(names)
@@ -28,6 +30,7 @@ export const revoke = async (
 }
 
 const revokeHere = async (
+  io: Io,
   teller: Teller,
   names: readonly string[],
   state: MeshState,
@@ -40,7 +43,14 @@ const revokeHere = async (
     const out = await revokeMember(state, name)
     if (E.isLeft(out)) return await teller.fail(out.left.reason)
     if (out.right.length === 0) await teller.unknown(name)
-    for (const { hostName, role } of out.right) await teller.out(hostName, role)
+    for (const { hostName, role, nodeId: node_id } of out.right) {
+      await recordCommand(io, state.directory, 'revoked', {
+        peer: hostName,
+        role,
+        node_id,
+      })
+      await teller.out(hostName, role)
+    }
   }
   return teller.code
 }

@@ -5,6 +5,7 @@ import type { TaskState } from '../../protocol/index.ts'
 import { FAULTS, type FaultName } from '../sim/load-faults.ts'
 import { type Io, UsageError } from './io.ts'
 import {
+  addAudit,
   addInvite,
   addIssue,
   addJoin,
@@ -38,6 +39,7 @@ export const addVerbs = (program: Command, io: Io, done: Done): void => {
   addIssue(program, io, done)
   addMembers(program, io, done)
   addRevoke(program, io, done)
+  addAudit(program, io, done)
   program.commandsGroup('Running:')
   addRun(program, io, done)
   addSubmit(program, io, done)

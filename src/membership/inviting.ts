@@ -11,7 +11,7 @@ import { type OpenInvitation, openInvitation } from '../identity/open-invitation
 import { revoke } from '../identity/revocations.ts'
 import type { MeshState } from '../identity/state.ts'
 import { isGrantable } from '../identity/subject.ts'
-import type { Log, Peer } from '../ports.ts'
+import type { Audit, Log, Peer } from '../ports.ts'
 import type { MembershipMesh } from './ports.ts'
 
 const MAX_OPEN = 16
@@ -24,6 +24,7 @@ export interface InvitingOptions {
   /** Where this node listens, and so do its invitations. */
   readonly listen: string
   readonly log: Log
+  readonly audit: Audit
 }
 
 type Kinds = 'InviteCreate' | 'MembersList' | 'MembersRevoke'
@@ -86,7 +87,7 @@ export class Inviting {
     respond: Respond<'InviteCreate'>,
     from: Peer,
   ): Promise<void> {
-    const { state, listen, log, mesh } = this.#options
+    const { state, listen, log, audit, mesh } = this.#options
     const grant = {
       scopes: scopes ?? [...DEFAULT_SCOPES],
       ...(labels && { labels }),
@@ -97,9 +98,14 @@ export class Inviting {
       ...{ state, role, grant, listen, uses, ttlMs },
       hostName: name,
       otherManagers: managersBeside(mesh),
-      onJoined: (party) => log.info('joined', { peer: party.hostName, role: party.role }),
-      onRefused: (address, reason, why) =>
-        log.info('refused to let in', { from: address, reason, why }),
+      onJoined: ({ hostName: peer, role: its, nodeId: node_id }) => {
+        log.info('joined', { peer, role: its })
+        audit.record('joined', { peer, role: its, node_id, invited_by: from.hostName })
+      },
+      onRefused: (address, reason, why) => {
+        log.info('refused to let in', { from: address, reason, why })
+        audit.record('refused', { from: address, reason, why })
+      },
     })
     if (E.isLeft(opened)) {
       respond('Refused', { reason: 'failed', message: opened.left.reason })

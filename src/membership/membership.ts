@@ -8,7 +8,7 @@ import { isAuthorityHere } from '../identity/issue.ts'
 import { shownUntil } from '../identity/renewal.ts'
 import type { Revocations } from '../identity/revocations.ts'
 import type { MeshState } from '../identity/state.ts'
-import type { Clock, Log, Peer, Random } from '../ports.ts'
+import type { Audit, Clock, Log, Peer, Random } from '../ports.ts'
 import { Inviting } from './inviting.ts'
 import { Issuing } from './issuing.ts'
 import { RevocationNews } from './news.ts'
@@ -27,6 +27,7 @@ export interface MembershipOptions {
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
+  readonly audit: Audit
   /** New connections show these from now on. */
   readonly onRenewed: (credentials: Credentials) => void
   /** It is no member any more: a sentence with the cure. */
@@ -84,8 +85,10 @@ export class Membership {
 
   /** Somebody more is out. Who is out hears it first, as proof; then it is cut off. */
   revocationsChanged(): void {
-    const { mesh, revocations, credentials, onEnded, log } = this.#options
+    const { mesh, revocations, credentials, onEnded, log, audit } = this.#options
     const { number, revoked } = revocations.list
+    const ids = revoked.slice(-8).map(({ node_id }) => node_id)
+    audit.record('revocations', { number, revoked: revoked.length, newest: ids })
     log.info('revocations', { number, revoked: revoked.length })
     this.#news.changed()
     mesh.expel((nodeId) => revocations.isRevoked(nodeId))

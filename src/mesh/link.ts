@@ -41,6 +41,8 @@ export interface LinkEvents {
     body: RequestOf<K>,
     respond: Respond<K>,
   ): void
+  /** It asked what it may not; it was told so. */
+  denied?(link: Link, kind: Kind): void
   /** The link has ended; `peer` tells whether it ever was introduced. Called once. */
   ended(link: Link, ending: Ending): void
 }
@@ -93,7 +95,10 @@ export class Link {
           respond('Error', { code: 'busy', retry_after_ms: waitMs, message: TOO_FAST })
           return
         }
-        if (isDenied(this.#denials, kind, respond)) return
+        if (isDenied(this.#denials, kind, respond)) {
+          options.events.denied?.(this, kind)
+          return
+        }
         options.events.request(this, kind, body, respond)
       },
       limits: { maxInFlight: self.max_in_flight, maxFrame: self.max_frame },

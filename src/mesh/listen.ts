@@ -14,7 +14,7 @@ import type { Either } from 'fp-ts/lib/Either.js'
 import * as E from 'fp-ts/lib/Either.js'
 import { WebSocketServer } from 'ws'
 import { REFUSALS, type RefusalWord } from '../identity/refusals.ts'
-import type { Cancel, Clock, Log } from '../ports.ts'
+import type { Audit, Cancel, Clock, Log } from '../ports.ts'
 import type { ListenFailure } from './failures.ts'
 import {
   HANDSHAKE_MS,
@@ -46,6 +46,7 @@ export interface ListenOptions {
   readonly maxFrameBytes: number
   readonly clock: Clock
   readonly log: Log
+  readonly audit?: Audit
   readonly accept: (socket: ProvenSocket) => void
 }
 
@@ -236,7 +237,9 @@ class Porter implements Listening {
   }
 
   #note(socket: Socket, reason: string): void {
-    const { clock, log } = this.#options
+    const { clock, log, audit } = this.#options
+    const { remoteAddress: from, remotePort: port } = socket
+    audit?.record('refused', { from, port, reason })
     const now = clock.now()
     if (now - this.#notesSinceMs > NOTES_PERIOD_MS) {
       const unsaid = this.#notes - MAX_NOTES
@@ -246,7 +249,6 @@ class Porter implements Listening {
     }
     this.#notes += 1
     if (this.#notes > MAX_NOTES) return
-    const { remoteAddress: from, remotePort: port } = socket
     log.info('refused a connection', { from, port, reason })
   }
 }

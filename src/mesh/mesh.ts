@@ -14,7 +14,7 @@ import type {
   Respond,
 } from '../../protocol/index.ts'
 import { CLOSE } from '../../protocol/limits.ts'
-import type { Clock, Log, Loss, Mesh, Peer, Random, Settle } from '../ports.ts'
+import type { Audit, Clock, Log, Loss, Mesh, Peer, Random, Settle } from '../ports.ts'
 import { CLOSE_COPIED, CLOSE_CROWDED, CLOSE_FALSE_CLAIM, type Ending } from './closing.ts'
 import { CROWD_LIMITS, Crowd, type CrowdLimits } from './crowd.ts'
 import { Dialler } from './dialler.ts'
@@ -54,6 +54,8 @@ export interface NodeMeshOptions {
   readonly random: Random
   readonly log: Log
   readonly crowd?: CrowdLimits
+  /** Of whom it lets in not, and who asks what it may not. */
+  readonly audit?: Audit
   /** This node must end: `reason` says why, for a person. */
   readonly onFatal: (reason: string) => void
 }
@@ -115,10 +117,13 @@ export class NodeMesh implements Mesh {
   }
 
   #listen(port: number): Promise<Either<ListenFailure, Listening>> {
-    const { address, transport, clock, log } = this.#options
+    const { address, transport, clock, log, audit } = this.#options
     const accept = (socket: ProvenSocket) => void this.#take(socket)
     const maxFrameBytes = this.#self.max_frame
-    return listen({ address, port, transport, maxFrameBytes, clock, log, accept })
+    return listen({
+      ...{ address, port, transport, maxFrameBytes, clock, log, accept },
+      ...(audit && { audit }),
+    })
   }
 
   /** The connected nodes. */
@@ -268,6 +273,10 @@ export class NodeMesh implements Mesh {
   readonly #events: LinkEvents = {
     introduced: (link) => this.#introduced(link),
     request: (link, kind, body, respond) => this.#dispatch(link, kind, body, respond),
+    denied: ({ party }, kind) => {
+      const { hostName: by, role, nodeId: node_id } = party
+      this.#options.audit?.record('denied', { kind, by, role, node_id })
+    },
     ended: (link, ending) => this.#ended(link, ending),
   }
 
