@@ -52,7 +52,11 @@ export const openPrograms = (
     ...(isLimited && { allow }),
   })
   // After all that may fail: a launcher would be left behind.
-  const own = createRunner({ directory: join(directory, 'runs'), log })
+  const own = createRunner({
+    directory: join(directory, 'runs'),
+    node: self.node_id,
+    log,
+  })
   const runner = auditedRunner(own, audit)
   const config = {
     ...{ ...PROCESSES_DEFAULTS, ...place, isLimited },

@@ -1,6 +1,7 @@
 // What the machine gives a node: Node.js, descriptors, the programs that the runner needs.
 
 import { accessSync, constants, readFileSync } from 'node:fs'
+import { bestRung, type Rung } from '../runner/rung.ts'
 import { type Finding, fail, ok, warn } from './finding.ts'
 
 /** As package.json has it. */
@@ -53,11 +54,12 @@ export const checkPrograms = (): readonly Finding[] => [
         `there is no mkfifo in ${PLACES.join(' or ')}: no task can write`,
         'install coreutils',
       ),
-  ok(
-    'process trees',
-    'each program leads a process group, which is killed with it, with its node and with its launcher; what makes a session of its own (setsid) is not followed',
-  ),
+  checkTrees(bestRung()),
 ]
+
+/** What a machine does not have is no fault of it: said, and what would be better. */
+export const checkTrees = ({ says, remedy }: Rung): Finding =>
+  ok('process trees', remedy === undefined ? says : `${says}. Better: ${remedy}`)
 
 const hasProgram = (name: string): boolean =>
   PLACES.some((place) => {

@@ -17,6 +17,9 @@ export interface LauncherPoolOptions {
   readonly size: number
   readonly path: string
   readonly environment: Readonly<Record<string, string>>
+  /** How the markers of all programs of this runner begin. */
+  readonly marker: string
+  readonly cgroup: string | undefined
   readonly log: Log | undefined
 }
 
@@ -30,6 +33,7 @@ export class LauncherPool {
   readonly #options: LauncherPoolOptions
   readonly #launchers = new Set<LauncherProcess>()
   readonly #waiting: Waiting[] = []
+  #made = 0
   #backoffMs = FIRST_BACKOFF_MS
   /** Launchers in a row that never came up. */
   #failures = 0
@@ -50,10 +54,10 @@ export class LauncherPool {
   }
 
   #add(): LauncherProcess {
-    const { path, environment } = this.#options
+    const { path, environment, marker, cgroup } = this.#options
+    this.#made += 1
     const launcher = new LauncherProcess({
-      path,
-      environment,
+      ...{ path, environment, cgroup, marker: `${marker}${this.#made}/` },
       gone: (launcher, complaint) => this.#onGone(launcher, complaint),
     })
     this.#launchers.add(launcher)

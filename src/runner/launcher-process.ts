@@ -10,8 +10,10 @@ import {
   type SpawnFailure,
   type StartRequest,
 } from './frames.ts'
+import { killMarked } from './marker.ts'
 import { killGroup } from './proc.ts'
 import { killHolders } from './strays.ts'
+import { killCgroupsOf } from './trees.ts'
 
 /** It starts programs and nothing else: a small heap is enough, and makes its forks cheap. */
 const NODE_FLAGS = [
@@ -42,6 +44,10 @@ interface Launch {
 export interface LauncherOptions {
   readonly path: string
   readonly environment: Readonly<Record<string, string>>
+  /** How the markers of its programs begin: of no other launcher's. */
+  readonly marker: string
+  /** The cgroup in which it makes one for itself; undefined: it makes none. */
+  readonly cgroup: string | undefined
   /** It is gone; its runs are told next. `complaint`: the end of what it wrote to stderr. */
   gone(launcher: LauncherProcess, complaint: string): void
 }
@@ -55,12 +61,16 @@ export class LauncherProcess {
   #isCorked = false
   #isReady = false
   #isGone = false
+  /** It went by itself, and took what it had started along. */
+  #hasKilled = false
   #starting = 0
 
   constructor(options: LauncherOptions) {
     this.#options = options
     // In a session of its own: a Ctrl-C at the terminal is the node's to answer.
-    const child = spawn(process.execPath, [...NODE_FLAGS, options.path], {
+    const { path, marker, cgroup } = options
+    const given = cgroup === undefined ? [marker] : [marker, cgroup]
+    const child = spawn(process.execPath, [...NODE_FLAGS, path, ...given], {
       detached: true,
       // Left out, Node would hand on its own value, to the programs too.
       env: { NODE_V8_COVERAGE: '', ...options.environment },
@@ -80,7 +90,8 @@ export class LauncherProcess {
       this.#complaint += error.message
       if (child.pid === undefined) this.#onGone()
     })
-    child.on('exit', () => {
+    child.on('exit', (code) => {
+      this.#hasKilled = code === 0
       if (this.#isReady) this.#onGone()
     })
     // One that never came up has said why: that is read to its end.
@@ -184,6 +195,7 @@ export class LauncherProcess {
     for (const { process } of launches)
       if (process !== undefined) killGroup(process.pid, process.startTime)
     killUnacknowledged(launches)
+    if (!this.#hasKilled) this.#killTrees()
     // First of all another takes its place: what ends below may start something new.
     this.#options.gone(this, this.#complaint)
     const failure = this.#isReady ? undefined : neverCameUp(this.#complaint)
@@ -191,6 +203,14 @@ export class LauncherProcess {
       if (failure === undefined) events.lost()
       else events.failed(failure)
     for (const settle of makingFifos) settle(failure?.reason ?? 'the launcher died')
+  }
+
+  /** What left the groups of its programs, and of those that it had not swept yet. */
+  #killTrees(): void {
+    const { marker, cgroup } = this.#options
+    const isOurs = (one: string) => one.startsWith(marker)
+    if (cgroup !== undefined) killCgroupsOf(cgroup, isOurs)
+    killMarked(isOurs)
   }
 
   /** It kills every group and goes. Its end is told by `gone`. */

@@ -2,16 +2,18 @@
 // node itself would stop its event loop for as long as copying its page tables takes.
 //
 // Frames come on stdin and go out on stdout. The end of stdin means that the node is
-// gone: every group is killed, then this process ends. A program is always the leader of
-// a session and group of its own. Program output never passes through here: descriptors
+// gone: every tree is killed (trees.ts), then this process ends. A program is always the
+// leader of a session and group of its own. Program output never passes through here: descriptors
 // are opened by path (FIFOs that the node reads) and closed again after the start.
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, constants, openSync, readdirSync, readFileSync } from 'node:fs'
 import type { StartRequest } from './frames.ts'
 import { encodeFrame, FrameType, frameDecoder } from './frames.ts'
+import { MARKER } from './marker.ts'
 import { killGroup, signalGroup, startTimeOf } from './proc.ts'
 import { explain, foresee } from './spawn-failure.ts'
+import { Trees } from './trees.ts'
 
 /**
  * The start of a program that is over by then is told together with its end: one frame
@@ -19,6 +21,9 @@ import { explain, foresee } from './spawn-failure.ts'
  * a program's whole output. It is also the most by which first bytes are late.
  */
 const SHORT_MS = 5
+
+/** From the node: how the markers of its programs begin, and the cgroup to divide, if any. */
+const [, , markerPrefix = '', place] = process.argv
 
 interface Program {
   readonly pid: number
@@ -28,6 +33,12 @@ interface Program {
 }
 
 const programs = new Map<number, Program>()
+let makingFifos = 0
+const trees = new Trees({
+  marker: markerPrefix,
+  place,
+  isIdle: () => programs.size === 0 && makingFifos === 0,
+})
 /** Starts wait here one turn each, so that a kill or an exit never waits for all of them. */
 const waiting: [run: number, body: Buffer][] = []
 
@@ -67,10 +78,13 @@ const start = (run: number, request: StartRequest): void => {
     const stdout = open(request.stdout, constants.O_WRONLY)
     const stderr = open(request.stderr, constants.O_WRONLY)
     const startedAt = performance.now()
+    const environment = Object.assign(request.environment, {
+      [MARKER]: `${markerPrefix}${run}`,
+    })
     const child = spawn(request.program, request.arguments, {
       argv0: request.calledAs ?? request.program,
       cwd: request.directory,
-      env: request.environment,
+      env: environment,
       detached: true,
       stdio: [stdin, stdout, stderr],
     })
@@ -103,7 +117,7 @@ const watch = (
     clearTimeout(runsOn)
     program.isRunning = false
     const left = signalGroup(pid, 0)
-    if (!left) programs.delete(run)
+    if (!left) over(run)
     const runMs = performance.now() - startedAt
     send(FrameType.exited, run, JSON.stringify({ pid, code, signal, runMs, left }))
   })
@@ -118,7 +132,12 @@ const kill = (run: number, signal: NodeJS.Signals): void => {
   }
   // The leader has gone; this is the end of what it left behind.
   killGroup(program.pid, program.startTime)
+  over(run)
+}
+
+const over = (run: number): void => {
   programs.delete(run)
+  trees.ended(run)
 }
 
 const makeFifos = (run: number, body: Buffer): void => {
@@ -126,12 +145,14 @@ const makeFifos = (run: number, body: Buffer): void => {
   const child = spawn('mkfifo', ['-m', '600', '--', ...paths], {
     stdio: ['ignore', 'ignore', 'pipe'],
   })
+  makingFifos += 1
   let reason = ''
   child.stderr.on('data', (data) => {
     reason = `${reason}${data}`.slice(0, 1000)
   })
   child.on('error', (error) => send(FrameType.fifosMade, run, error.message))
   child.on('close', (code) => {
+    makingFifos -= 1
     if (child.pid === undefined) return
     send(FrameType.fifosMade, run, code === 0 ? '' : reason || `mkfifo: code ${code}`)
   })
@@ -175,6 +196,7 @@ const end = (): void => {
   for (const { pid, startTime, isRunning } of programs.values())
     if (isRunning) signalGroup(pid, 'SIGKILL')
     else killGroup(pid, startTime)
+  trees.end()
   process.exit(0)
 }
 

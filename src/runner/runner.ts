@@ -1,20 +1,26 @@
 // Runner: the one place that starts processes. The node's own process never does: it
 // asks launchers (launcher.ts) and reads the programs' output from FIFOs (fifos.ts).
 //
-// Nothing outlives it: when the node dies the launchers kill every group and go, when a
-// launcher dies the node kills its groups, and a run that ends takes its group along.
+// Nothing outlives it: when the node dies the launchers kill every tree and go, when a
+// launcher dies the node kills its trees, a run that ends takes its tree along, and what
+// outlived a node and its launchers goes when the node starts again. How surely: rung.ts.
 // What this cannot tell: a program killed by a real-time signal (34 to 64) is reported
 // as exit code 0, for Node.js says so; a shell around it would say 128 + n.
 
+import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
+import { basename, dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Log, Run, RunEvents, Runner, RunSpec } from '../ports.ts'
 import { ActiveRun, type RunContext } from './active-run.ts'
 import { FifoPool } from './fifos.ts'
 import { LauncherPool } from './launcher-pool.ts'
-import { makeWorkDirectory } from './work-directory.ts'
+import { killMarked } from './marker.ts'
+import { bestRung, type Rung } from './rung.ts'
+import { killCgroupsOf } from './trees.ts'
+import { isLeftOver, makeWorkDirectory } from './work-directory.ts'
 
 const CLOSE_MS = 3000
 const MOST_LAUNCHERS = 4
@@ -30,6 +36,13 @@ export interface RunnerOptions {
   readonly launcherEnvironment?: Readonly<Record<string, string>>
   /** How long an empty pipe that somebody holds open is waited for after the exit. Default 1,000. */
   readonly tailMs?: number
+  /**
+   * Names this node, and no other, in the markers of its programs: what an earlier life of
+   * it left is found by that. No `/`. Default: a hash of the directory.
+   */
+  readonly node?: string
+  /** How trees are held together. Default: as well as it can be done here. */
+  readonly rung?: Rung
   readonly log?: Log
 }
 
@@ -67,10 +80,16 @@ class ProcessRunner implements LocalRunner {
 
   constructor(options: RunnerOptions) {
     this.#directory = makeWorkDirectory(options.directory)
+    const rung = options.rung ?? bestRung()
+    const node = options.node ?? nameOf(dirname(this.#directory))
+    endLeftOvers(node, rung, options.log)
+    options.log?.info('process trees', { rung: rung.kind, says: rung.says })
     this.#launchers = new LauncherPool({
       size: options.launchers ?? defaultSize(),
       path: options.launcherPath ?? defaultLauncherPath(),
       environment: options.launcherEnvironment ?? { PATH: '/usr/bin:/bin' },
+      marker: `${node}/${basename(this.#directory)}/`,
+      cgroup: rung.place,
       log: options.log,
     })
     this.#fifos = new FifoPool(this.#directory, (paths, settle) =>
@@ -137,6 +156,20 @@ class ProcessRunner implements LocalRunner {
       else this.#onIdle = resolve
     })
   }
+}
+
+const nameOf = (directory: string): string =>
+  createHash('sha256').update(directory).digest('hex').slice(0, 16)
+
+/** What earlier lives of this node left, who died together with their launchers. */
+const endLeftOvers = (node: string, { place }: Rung, log: Log | undefined): void => {
+  const isOurs = (marker: string): boolean => {
+    const [its, runner = ''] = marker.split('/')
+    return its === node && isLeftOver(runner)
+  }
+  const inCgroups = place === undefined ? 0 : killCgroupsOf(place, isOurs)
+  const count = inCgroups + killMarked(isOurs)
+  if (count > 0) log?.warn('ended what an earlier life of this node left', { count })
 }
 
 /** A launcher that does not answer must not hold the end of everything. */

@@ -30,7 +30,8 @@ export const killHolders = (isOurs: (path: string) => boolean): void => {
     if (Number(pid) !== process.pid && linksOf(pid).some(isOurs)) killOne(Number(pid))
 }
 
-const killOne = (pid: number): void => {
+/** With its group, if it is one that a launcher or setsid made. */
+export const killOne = (pid: number): void => {
   const { group, session } = sessionOf(pid)
   if (group > 1 && group === session) signalGroup(group, 'SIGKILL')
   try {

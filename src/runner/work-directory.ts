@@ -21,7 +21,8 @@ export const makeWorkDirectory = (parent: string): string => {
   return realpathSync(path)
 }
 
-const isLeftOver = (name: string): boolean => {
+/** By its name: is who made it gone? */
+export const isLeftOver = (name: string): boolean => {
   const [, pid, startTime] = NAME.exec(name) ?? []
   return pid !== undefined && !isAlive(Number(pid), Number(startTime))
 }
