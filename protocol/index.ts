@@ -68,5 +68,5 @@ export type {
   TaskStatus,
   TaskSummary,
 } from './task.ts'
-export { DATA_BYTES, INLINE_BYTES, TASKS_PER_MESSAGE } from './task.ts'
+export { DATA_BYTES, INLINE_BYTES, TASKS_PER_MESSAGE, UserName } from './task.ts'
 export { fromBytes, toBytes } from './wire.ts'

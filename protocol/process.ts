@@ -17,7 +17,7 @@ import {
   Uint,
   Word,
 } from './scalars.ts'
-import { Environment, Labels } from './task.ts'
+import { Environment, Labels, UserName } from './task.ts'
 
 /** Names a process on its node for good, over its restarts: `p` and a number. */
 export const ProcessId = Pattern('ProcessId', 17, /^p[1-9][0-9]{0,15}$/)
@@ -80,6 +80,8 @@ export const ProcessSpec = fields(
     args: List(Text(128 * 1024), 65_536),
     env: Environment,
     dir: Text(4096),
+    /** As a task's: the user that it runs as, if the host's owner lets it. */
+    user: UserName,
     /** Given in full; `stdin_live` instead opens it for ProcessInput. Neither: empty. */
     stdin: Bytes(512 * 1024),
     stdin_live: t.boolean,

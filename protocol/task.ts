@@ -83,6 +83,9 @@ export const Requires = fields(
 )
 export type Requires = t.TypeOf<typeof Requires>
 
+/** The name of a user of a machine. */
+export const UserName = Pattern('UserName', 32, /^[A-Za-z0-9_][A-Za-z0-9_.-]*\$?$/)
+
 /** The program of a task: what runs, with what, for how long. Shared by submission and assignment. */
 const job = {
   required: {
@@ -102,6 +105,11 @@ const job = {
      */
     unsafe_env: t.boolean,
     dir: Text(4096),
+    /**
+     * The user of the worker's machine that it runs as, if the worker's owner lets it:
+     * without further groups, and unable to gain privileges. Default: the worker's choice.
+     */
+    user: UserName,
     /** Between TERM and KILL; default 5,000. */
     kill_grace_ms: Milliseconds,
     /** Default `capture`. */

@@ -4,10 +4,13 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { auditedRunner } from './audit/programs.ts'
-import type { RoleParts } from './node-role.ts'
+import type { Users } from './machines/users.ts'
+import { CannotStart, type RoleParts } from './node-role.ts'
 import type { Jobs, Mesh, Runner } from './ports.ts'
+import type { Account } from './records.ts'
 import { PROCESSES_DEFAULTS } from './roles/process-spec.ts'
 import { Processes } from './roles/processes.ts'
+import { findAccount, mayChangeUser, ownName } from './runner/accounts.ts'
 import { createJobs } from './runner/jobs.ts'
 import { createRunner } from './runner/runner.ts'
 
@@ -29,7 +32,9 @@ export interface Programs {
 export const placeOf = ({
   environment,
   directory,
-}: Pick<RoleParts, 'environment' | 'directory'>) => ({
+  options,
+}: Pick<RoleParts, 'environment' | 'directory' | 'options'>) => ({
+  users: usersOf(options),
   environment: environmentOf(environment),
   directory: join(directory, 'work'),
 })
@@ -73,6 +78,28 @@ export const openPrograms = (
       processes?.close()
       await runner.close()
     },
+  }
+}
+
+/** Who programs may run as. Throws CannotStart at a user that cannot be had. */
+const usersOf = ({ users, runAs }: RoleParts['options']): Users => {
+  const own = ownName()
+  const account = (flag: string, name: string): Account => {
+    if (!mayChangeUser())
+      throw new CannotStart(
+        `--${flag} ${name}: only a node that runs as root can run programs as another user; this one runs as ${own ?? 'a user without a name'}`,
+      )
+    const found = findAccount(name)
+    if (found === undefined)
+      throw new CannotStart(
+        `--${flag} ${name}: there is no such user here; see: getent passwd`,
+      )
+    return found
+  }
+  return {
+    own,
+    byDefault: runAs === undefined ? undefined : account('run-as', runAs),
+    others: new Map(users.map((name) => [name, account('user', name)])),
   }
 }
 

@@ -5,6 +5,7 @@ import { availableParallelism, totalmem } from 'node:os'
 import * as E from 'fp-ts/lib/Either.js'
 import { machineBoot } from './identity/lock.ts'
 import { issuedLabels } from './machines/claims.ts'
+import { userLabels } from './machines/users.ts'
 import { openPrograms, placeOf } from './node-programs.ts'
 import { CannotStart, type PrepareRole, type RoleParts } from './node-role.ts'
 import { openFileOutbox } from './outbox/file.ts'
@@ -61,18 +62,21 @@ const openOutbox = ({ directory, random, clock, log }: RoleParts): Outbox => {
 
 const gibibytes = (bytes: number): string => (bytes / 1024 ** 3).toFixed(1)
 
-const configOf = ({ options, self, issued, ...parts }: RoleParts): WorkerConfig => ({
-  ...WORKER_DEFAULTS,
-  nodeId: self.node_id,
-  bootId: self.boot_id,
-  hostName: self.host_name,
-  cores: options.cores ?? availableParallelism(),
-  memoryBytes: options.memoryBytes ?? totalmem(),
-  labels: { ...options.labels, ...issuedLabels(issued) },
-  resources: options.resources,
-  ...placeOf(parts),
-  ...policyOf(options),
-})
+const configOf = ({ options, self, issued, ...parts }: RoleParts): WorkerConfig => {
+  const placed = placeOf({ ...parts, options })
+  return {
+    ...WORKER_DEFAULTS,
+    nodeId: self.node_id,
+    bootId: self.boot_id,
+    hostName: self.host_name,
+    cores: options.cores ?? availableParallelism(),
+    memoryBytes: options.memoryBytes ?? totalmem(),
+    resources: options.resources,
+    ...placed,
+    labels: { ...options.labels, ...userLabels(placed.users), ...issuedLabels(issued) },
+    ...policyOf(options),
+  }
+}
 
 /** What the owner of this machine lets managers do with it. */
 const policyOf = ({ managers, allow, downloads, tasks }: RoleParts['options']) => {

@@ -418,8 +418,10 @@ class Node implements RunningNode {
         : [
             `  open       to other machines at ${open.join(', ')}; members of this mesh alone get in`,
           ]),
-      ...(uid === 0
-        ? ['  warning    this is root: whatever tasks run, runs as root']
+      ...(uid === 0 && this.#options.runAs === undefined
+        ? [
+            '  warning    this is root: whatever tasks run, runs as root; --run-as NAME changes that',
+          ]
         : []),
     ]
   }

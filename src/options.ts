@@ -3,7 +3,7 @@
 
 import type { Either } from 'fp-ts/lib/Either.js'
 import * as E from 'fp-ts/lib/Either.js'
-import { HostName, NodeId, type NodeType } from '../protocol/index.ts'
+import { HostName, NodeId, type NodeType, UserName } from '../protocol/index.ts'
 
 /** A node as it is asked for. What is undefined is decided by the machine it runs on. */
 export interface NodeOptions {
@@ -34,6 +34,10 @@ export interface NodeOptions {
   readonly allow: readonly string[]
   /** Undefined: yes, unless programs are limited. */
   readonly downloads: boolean | undefined
+  /** Users of this machine that programs may ask to run as. */
+  readonly users: readonly string[]
+  /** Who programs run as that do not ask; undefined: as the node. */
+  readonly runAs: string | undefined
   readonly graceMs: number
   readonly pingMs: number
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
@@ -163,6 +167,21 @@ export const NODE_FLAGS: readonly Flag[] = [
     why: 'their digest is in the task; a list of what may run should be all of it',
   },
   {
+    flag: 'user',
+    value: 'NAME',
+    isRepeatable: true,
+    about: 'a user of this machine that programs may ask to run as; only as root',
+    byDefault: "none but the node's own",
+    why: 'who may run as somebody may do all that he may',
+  },
+  {
+    flag: 'run-as',
+    value: 'NAME',
+    about: 'the user that programs run as which do not ask for one; only as root',
+    byDefault: "the node's own",
+    why: 'nothing has to be set up to begin; a root that serves others should say it',
+  },
+  {
     flag: 'grace',
     value: 'TIME',
     about: 'how long a stopping worker lets its tasks finish: 30s, 5m',
@@ -232,6 +251,8 @@ export const DEFAULTS: Omit<NodeOptions, 'role'> = {
   managers: [],
   allow: [],
   downloads: undefined,
+  users: [],
+  runAs: undefined,
   graceMs: 30_000,
   pingMs: 5000,
   logLevel: 'info',
@@ -262,6 +283,8 @@ export const readNodeOptions = (given: Given): Either<readonly Fault[], NodeOpti
     managers: reader.all('manager', parseManager),
     allow: reader.all('allow', parsePath),
     downloads: reader.read('downloads', DEFAULTS.downloads, parseYesNo),
+    users: reader.all('user', parseUser),
+    runAs: reader.read('run-as', DEFAULTS.runAs, parseUser),
     graceMs: reader.read('grace', DEFAULTS.graceMs, parseTime),
     pingMs: reader.read('ping', DEFAULTS.pingMs, parseTime),
     logLevel: reader.read('log-level', DEFAULTS.logLevel, wordOf(LEVELS)),
@@ -392,6 +415,9 @@ const parsePath: Parse<string> = (text) =>
   text.startsWith('/') && !text.includes('\0')
     ? E.right(text)
     : E.left('an absolute path')
+
+const parseUser: Parse<string> = (text) =>
+  UserName.is(text) ? E.right(text) : E.left('the name of a user of this machine')
 
 const parseYesNo: Parse<boolean> = (text) =>
   text === 'yes' || text === 'no' ? E.right(text === 'yes') : E.left('yes or no')

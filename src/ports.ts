@@ -22,7 +22,7 @@ import type {
   TaskId,
 } from '../protocol/index.ts'
 import type { AskFailure, JobFailure } from './failures.ts'
-import type { Change, RecordedTask, Submission } from './records.ts'
+import type { Account, Change, RecordedTask, Submission } from './records.ts'
 
 /** Ends a timer; calling it late or twice does nothing. */
 export type Cancel = () => void
@@ -132,6 +132,8 @@ export interface RunSpec {
   readonly arguments: readonly string[]
   readonly directory: string
   readonly environment: Readonly<Record<string, string>>
+  /** Who it runs as, without further groups or a way to gain privileges; default: as the node. */
+  readonly account?: Account
   /** Bytes given in full; 'live' = written by Run.write; undefined = empty. */
   readonly stdin?: Uint8Array | 'live'
   readonly output: OutputPolicy

@@ -74,3 +74,11 @@ export interface RecordedTask {
   readonly assigned: readonly Assigned[]
   readonly closed?: Closed
 }
+
+/** A user of this machine. */
+export interface Account {
+  readonly name: string
+  readonly uid: number
+  readonly gid: number
+  readonly home: string
+}

@@ -25,6 +25,8 @@ t.test('what a worker lets managers do with it', async (t) => {
     role: 'worker',
     manager: ['boss', 'ab'.repeat(16), '*'],
     allow: ['/usr/bin', '/opt/x y'],
+    user: ['bob', 'svc-1'],
+    'run-as': 'nobody',
     downloads: 'no',
     tasks: '3',
   })
@@ -32,6 +34,8 @@ t.test('what a worker lets managers do with it', async (t) => {
     right: {
       managers: ['boss', 'ab'.repeat(16), '*'],
       allow: ['/usr/bin', '/opt/x y'],
+      users: ['bob', 'svc-1'],
+      runAs: 'nobody',
       downloads: false,
       tasks: 3,
     },
@@ -45,6 +49,8 @@ t.test('what a worker lets managers do with it', async (t) => {
       'a b',
       /--manager: expected the name or the id of a manager, or \*, got `a b`/,
     ],
+    ['user', 'a b', /--user: expected the name of a user of this machine, got `a b`/],
+    ['run-as', ':', /--run-as: expected the name of a user/],
     ['allow', 'bin/ls', /--allow: expected an absolute path, got `bin\/ls`/],
     ['tasks', '0', /--tasks: .*got `0`/],
     ['downloads', 'maybe', /--downloads: expected yes or no, got `maybe`/],

@@ -7,6 +7,7 @@ import {
   parseCount,
   parseDuration,
   parsePair,
+  parseUser,
   parseVariable,
   parseWord,
 } from './values.ts'
@@ -46,6 +47,11 @@ the command. With --ready-... it returns when that came true; exit code 1: it ne
     .passThroughOptions()
     .requiredOption('--host <name>', 'where')
     .option('--dir <dir>', "directory that it runs in (default: the node's own for work)")
+    .option(
+      '--user <name>',
+      "run as this user, if the host's owner lets you (default: the host's choice)",
+      parsed(parseUser),
+    )
     .option(
       '--env <K=V>',
       'set a variable; K alone passes yours on (repeatable)',

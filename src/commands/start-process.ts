@@ -8,6 +8,7 @@ import { json } from './table.ts'
 export interface StartFlags {
   readonly host: string
   readonly dir?: string
+  readonly user?: string
   readonly env?: Readonly<Record<string, string>>
   readonly label?: Readonly<Record<string, string>>
   readonly name?: string
@@ -52,13 +53,24 @@ export const startProcess = (
 const specOf = (
   path: string,
   args: readonly string[],
-  { dir, env, label, name, restart, restartLimit, restartDelay, ...rest }: StartFlags,
+  {
+    dir,
+    user,
+    env,
+    label,
+    name,
+    restart,
+    restartLimit,
+    restartDelay,
+    ...rest
+  }: StartFlags,
 ): ProcessSpec => {
   const ready = readinessOf(rest)
   return {
     path,
     args: [...args],
     ...(dir !== undefined && { dir }),
+    ...(user !== undefined && { user }),
     ...(env !== undefined && { env: { ...env } }),
     ...(label !== undefined && { labels: { ...label } }),
     ...(name !== undefined && { name }),

@@ -14,6 +14,7 @@ export interface TaskFlags {
   readonly resource?: Readonly<Record<string, number>>
   readonly env?: Readonly<Record<string, string>>
   readonly dir?: string
+  readonly user?: string
   readonly retries?: number
   readonly priority?: number
   readonly name?: string
@@ -25,8 +26,6 @@ export const taskMaker = (
   flags: TaskFlags,
   cwd: string,
 ): ((command: readonly string[], more?: Partial<TaskRequest>) => TaskRequest) => {
-  // The caller's directory is the default: the workers are on this machine.
-  const dir = resolve(cwd, flags.dir ?? '.')
   const { cores, memory, host, label, resource } = flags
   const requires = {
     ...(cores !== undefined && { cores }),
@@ -37,7 +36,7 @@ export const taskMaker = (
   }
   const shared = {
     timeout_ms: flags.timeout ?? 0,
-    dir,
+    ...placeOf(flags, cwd),
     ...(Object.keys(requires).length > 0 && { requires }),
     ...(flags.env !== undefined && { env: { ...flags.env } }),
     ...(flags.retries !== undefined && { retries: flags.retries }),
@@ -51,6 +50,15 @@ export const taskMaker = (
     ...shared,
     ...more,
   })
+}
+
+/**
+ * The caller's directory is the default: the workers are on this machine. Another user may
+ * not enter it: his default is his home.
+ */
+const placeOf = ({ dir, user }: TaskFlags, cwd: string) => {
+  if (user === undefined) return { dir: resolve(cwd, dir ?? '.') }
+  return { user, ...(dir !== undefined && { dir: resolve(cwd, dir) }) }
 }
 
 /** A word as a job's address: `gzip` and `./tool` are programs, `https:…` is itself. */

@@ -3,6 +3,7 @@
 
 import { HostName } from '../../protocol/scalars.ts'
 import { Scope, ScopeName } from '../../protocol/scopes.ts'
+import { UserName } from '../../protocol/task.ts'
 import { UsageError } from './io.ts'
 
 const DURATIONS: Readonly<Record<string, number>> = {
@@ -100,6 +101,13 @@ export const parseVariable =
       )
     return { ...before, [text]: value }
   }
+
+/** A user of the machine where something runs: whether there is one, that machine says. */
+export const parseUser = (text: string): string => {
+  if (!UserName.is(text))
+    throw new UsageError(`expected the name of a user, got '${oneLine(text)}'`)
+  return text
+}
 
 /** `850 ms`, `3.2 s`, `4 min 05 s`, `2 h 07 min`. */
 export const formatDuration = (ms: number): string => {

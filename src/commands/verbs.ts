@@ -20,6 +20,7 @@ import {
   parseDuration,
   parsePair,
   parseSize,
+  parseUser,
   parseVariable,
   parseWord,
 } from './values.ts'
@@ -70,7 +71,15 @@ const taskFlags = (command: Command, io: Io): Command => {
       'stop it after so long: 500ms, 10s, 5m, 1h (default: never)',
       parsed(parseDuration),
     )
-    .option('--dir <dir>', 'directory that it runs in (default: the current one)')
+    .option(
+      '--dir <dir>',
+      'directory that it runs in (default: the current one; with --user his home)',
+    )
+    .option(
+      '--user <name>',
+      "run as this user, if the worker's owner lets you (default: the worker's choice)",
+      parsed(parseUser),
+    )
     .option(
       '--env <K=V>',
       'set a variable; K alone passes yours on (repeatable)',

@@ -54,6 +54,12 @@ export const checkPrograms = (): readonly Finding[] => [
         `there is no mkfifo in ${PLACES.join(' or ')}: no task can write`,
         'install coreutils',
       ),
+  hasProgram('setpriv')
+    ? ok('other users', 'their programs cannot gain privileges (setpriv)')
+    : ok(
+        'other users',
+        'there is no setpriv: with --user, set-user-ID programs still gain privileges. Better: install util-linux',
+      ),
   checkTrees(bestRung()),
 ]
 

@@ -4,6 +4,7 @@
 import { type Assignment, holdsAt, type RefusalReason } from '../../protocol/index.ts'
 import { isSameValue } from './same-value.ts'
 import { unsafeVariable } from './unsafe-variables.ts'
+import { type Users, userFor } from './users.ts'
 
 /** What a worker is, as its configuration says. */
 export interface Capacity {
@@ -19,6 +20,7 @@ export interface Capacity {
    * whoever vouches for it.
    */
   readonly isLimited: boolean
+  readonly users: Users
 }
 
 /** A task that is not taken: why, and for a person what exactly. */
@@ -34,6 +36,8 @@ export const refusal = (task: Assignment, at: Capacity): Refusal | undefined => 
     return { reason: 'unsupported-kind' }
   }
   if (task.requires !== undefined && !fits(task.requires, at)) return { reason: 'specs' }
+  const judged = userFor(at.users, task.user)
+  if ('fault' in judged) return { reason: 'forbidden', message: judged.fault }
   const variable = forbiddenVariable(task, at)
   if (variable === undefined) return undefined
   return { reason: 'forbidden', message: `a task may not set ${variable} here` }

@@ -14,6 +14,7 @@ import { misfitFor } from './claims.ts'
 import type { ManagerConfig } from './manager-config.ts'
 import type { Shape } from './task-queue.ts'
 import type { Worker } from './task-record.ts'
+import { USER_LABEL, userLabel } from './users.ts'
 import { isLessLoaded, mayPrefetch, type Room } from './worker-room.ts'
 
 /** What a task asks of a worker, with the defaults filled in. */
@@ -32,8 +33,9 @@ export interface Need {
 const plainNeeds = new Map<string, Need>()
 
 /** Requests without requirements share one Need per kind of job. */
-export const needOf = ({ job_addr, requires }: TaskRequest): Need => {
+export const needOf = ({ job_addr, requires, user }: TaskRequest): Need => {
   const kind = job_addr.slice(0, job_addr.indexOf(':'))
+  if (user !== undefined) return neededBy(kind, asUser(user, requires))
   if (requires !== undefined) return neededBy(kind, requires)
   let need = plainNeeds.get(kind)
   if (need === undefined) {
@@ -42,6 +44,12 @@ export const needOf = ({ job_addr, requires }: TaskRequest): Need => {
   }
   return need
 }
+
+/** A worker that does not know of users claims none. */
+const asUser = (user: string, requires: Requires = {}): Requires => ({
+  ...requires,
+  labels: { ...requires.labels, [userLabel(user)]: 'yes' },
+})
 
 const neededBy = (kind: string, requires: Requires): Need => ({
   cores: requires.cores ?? (kind === 'noop' ? 0 : 1),
@@ -89,6 +97,8 @@ const labelObjection = ({ labels }: Need, worker: Worker): string | undefined =>
   if (labels === undefined) return undefined
   for (const [name, value] of Object.entries(labels)) {
     const has = worker.labels[name]
+    if (has === undefined && name.startsWith(USER_LABEL))
+      return `does not run programs as ${name.slice(USER_LABEL.length)}: its owner has not named that user (--user)`
     if (has === undefined) return `has no label ${name}, needs ${name}=${value}`
     if (has !== value) return `label ${name} is ${has}, not ${value}`
   }

@@ -104,7 +104,9 @@ const servedFirst = (a: Shape, b: Shape): number =>
 
 const shapeKey = ({ request, need, excluded }: Task): string => {
   const plain = `${request.priority ?? 0} ${need.kind}`
-  if (request.requires === undefined && excluded === undefined) return plain
+  const { requires = {}, user = '' } = request
+  if (request.requires === undefined && user === '' && excluded === undefined)
+    return plain
   const refusedBy = excluded === undefined ? '' : [...excluded.keys()].sort().join()
-  return `${plain} ${JSON.stringify(request.requires ?? {})} ${refusedBy}`
+  return `${plain} ${JSON.stringify(requires)} ${user} ${refusedBy}`
 }

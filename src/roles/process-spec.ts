@@ -5,6 +5,7 @@ import { holdsAt, type ProcessSpec, type Rights } from '../../protocol/index.ts'
 import type { JobFailure } from '../failures.ts'
 import type { ProcessRetention } from '../machines/process-table.ts'
 import { unsafeVariable } from '../machines/unsafe-variables.ts'
+import { environmentOf, ITSELF, type Users, userFor } from '../machines/users.ts'
 import type { PreparedJob, RunSpec } from '../ports.ts'
 
 export interface ProcessesConfig {
@@ -19,6 +20,7 @@ export interface ProcessesConfig {
   readonly limit: number
   /** Runs only what its owner allows: then nothing in an environment may make other code run. */
   readonly isLimited: boolean
+  readonly users: Users
   readonly retention: ProcessRetention
 }
 
@@ -26,6 +28,7 @@ export const PROCESSES_DEFAULTS = {
   outputCapBytes: 64 * 1024 * 1024,
   limit: 1024,
   isLimited: false,
+  users: ITSELF,
   /** Ten minutes or 1,000: the process manager's users ask for what has just ended. */
   retention: { ageMs: 600_000, count: 1000 },
 } as const satisfies Partial<ProcessesConfig>
@@ -45,7 +48,7 @@ export const unprepared = (failure: JobFailure) =>
 export interface Judging {
   readonly open: number
   readonly rights: Rights | undefined
-  readonly config: Pick<ProcessesConfig, 'limit' | 'isLimited' | 'hostName'>
+  readonly config: Pick<ProcessesConfig, 'limit' | 'isLimited' | 'hostName' | 'users'>
 }
 
 /** Why it is not even tried; undefined if it is. */
@@ -55,6 +58,8 @@ export const refusal = (spec: ProcessSpec, { open, rights, config }: Judging) =>
     return refused('busy', `${limit} processes are here already; stop one of them`)
   const fault = faultOf(spec)
   if (fault !== undefined) return refused('invalid', fault)
+  const judged = userFor(config.users, spec.user)
+  if ('fault' in judged) return refused('forbidden', judged.fault)
   const variable = variableFault(spec, rights, config)
   return variable === undefined ? undefined : refused('forbidden', variable)
 }
@@ -90,21 +95,28 @@ const faultOf = ({ path, args = [], env = {}, ...rest }: ProcessSpec) => {
 /** A run of a process. Its own variables win over the configured ones, ours over its own. */
 export const runSpecOf = (
   id: string,
-  { args = [], env, dir, stdin, stdin_live: isLive }: ProcessSpec,
+  { args = [], env, dir, user, stdin, stdin_live: isLive }: ProcessSpec,
   job: PreparedJob,
   config: ProcessesConfig,
-): RunSpec => ({
-  program: job.program,
-  ...(job.calledAs !== undefined && { calledAs: job.calledAs }),
-  arguments: [...job.leading, ...args],
-  directory: dir ?? config.directory,
-  environment: {
-    ...config.environment,
-    ...env,
-    MANYHANDS_HOST_NAME: config.hostName,
-    MANYHANDS_PROCESS_ID: id,
-  },
-  ...(isLive === true ? { stdin: 'live' } : stdin !== undefined && { stdin }),
-  output: 'capture',
-  outputCapBytes: config.outputCapBytes,
-})
+): RunSpec => {
+  // It was judged when it came.
+  const judged = userFor(config.users, user)
+  const account = 'account' in judged ? judged.account : undefined
+  return {
+    program: job.program,
+    ...(job.calledAs !== undefined && { calledAs: job.calledAs }),
+    arguments: [...job.leading, ...args],
+    directory: dir ?? account?.home ?? config.directory,
+    ...(account !== undefined && { account }),
+    environment: {
+      ...config.environment,
+      ...(account !== undefined && environmentOf(account)),
+      ...env,
+      MANYHANDS_HOST_NAME: config.hostName,
+      MANYHANDS_PROCESS_ID: id,
+    },
+    ...(isLive === true ? { stdin: 'live' } : stdin !== undefined && { stdin }),
+    output: 'capture',
+    outputCapBytes: config.outputCapBytes,
+  }
+}

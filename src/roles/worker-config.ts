@@ -4,6 +4,7 @@
 import type { BootId, HostName, NodeId } from '../../protocol/index.ts'
 import type { Capacity } from '../machines/admission.ts'
 import { TOMBSTONES } from '../machines/tombstones.ts'
+import { ITSELF } from '../machines/users.ts'
 
 export interface WorkerConfig extends Capacity {
   readonly nodeId: NodeId
@@ -47,6 +48,7 @@ export const WORKER_DEFAULTS = {
   resources: {},
   kinds: ['exec', 'https', 'file', 'noop'],
   isLimited: false,
+  users: ITSELF,
   /** As service managers do it: long enough to save a file, short enough to wait for. */
   killGraceMs: 5000,
   outputCapBytes: 64 * 1024 * 1024,

@@ -5,9 +5,11 @@
 import type { Assignment, Captured, TaskId, TaskResult } from '../../protocol/index.ts'
 import { INLINE_BYTES } from '../../protocol/index.ts'
 import type { JobFailure } from '../failures.ts'
+import { userFor } from '../machines/users.ts'
 import type { TaskEvent } from '../machines/worker-task.ts'
 import { spawnError } from '../machines/worker-task.ts'
 import type { Cancel, Clock, Jobs, PreparedJob, Run, RunEnd, Runner } from '../ports.ts'
+import type { Account } from '../records.ts'
 import type { Fd, KeptOutputs } from './kept-outputs.ts'
 import { refOf } from './kept-outputs.ts'
 import type { WorkerConfig } from './worker-config.ts'
@@ -33,6 +35,8 @@ export interface Slot {
   watch: Cancel | undefined
   /** Its output is kept under the cap, not held for a reader. */
   isCapture: boolean
+  /** Who it runs as; undefined: as the node. */
+  account: Account | undefined
 }
 
 export interface RunsPorts {
@@ -66,7 +70,7 @@ export class WorkerRuns {
   }
 
   prepare(task: Assignment, run: number): void {
-    const { apply, clock, jobs } = this.#ports
+    const { apply, clock, jobs, config } = this.#ports
     const taskId = task.task_id
     const isNoop = task.job_addr.startsWith('noop:')
     const slot: Slot = {
@@ -83,12 +87,21 @@ export class WorkerRuns {
       lastReadMs: 0,
       watch: undefined,
       isCapture: task.output !== 'stream',
+      account: undefined,
     }
     this.#slots.set(taskId, slot)
     if (isNoop) {
       apply({ kind: 'prepared', taskId, run, nowMs: clock.now() })
       return
     }
+    // What waited over a restart may be no longer allowed.
+    const judged = userFor(config.users, task.user)
+    if ('fault' in judged) {
+      const error = spawnError('EPERM', judged.fault)
+      apply({ kind: 'unprepared', taskId, run, nowMs: clock.now(), error })
+      return
+    }
+    slot.account = judged.account
     jobs.prepare(
       task.job_addr,
       (result) => {
@@ -130,7 +143,8 @@ export class WorkerRuns {
       return
     }
     const events = { started, ended: (end: RunEnd) => this.#ended(slot, end) }
-    slot.program = runner.start(specOf(task, slot.job, config), events)
+    const { job, account } = slot
+    slot.program = runner.start(specOf(task, { job, account }, config), events)
     slot.lastReadMs = clock.now()
     if (task.output === 'stream') this.#watch(slot, config.unreadStreamMs)
   }

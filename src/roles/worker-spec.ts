@@ -2,13 +2,21 @@
 // a clean environment.
 
 import type { Assignment } from '../../protocol/index.ts'
+import { environmentOf } from '../machines/users.ts'
 import type { PreparedJob, RunSpec } from '../ports.ts'
+import type { Account } from '../records.ts'
 import type { WorkerConfig } from './worker-config.ts'
+
+/** What the task runs, and as whom (undefined: as the node). */
+export interface Prepared {
+  readonly job: PreparedJob
+  readonly account: Account | undefined
+}
 
 /** The run of a task. Its own variables win over the configured ones, ours over its own. */
 export const specOf = (
   task: Assignment,
-  job: PreparedJob,
+  { job, account }: Prepared,
   config: WorkerConfig,
 ): RunSpec => {
   const stdin = task.stdin_live === true ? 'live' : task.stdin
@@ -19,19 +27,25 @@ export const specOf = (
     MANYHANDS_CORES: String(task.requires?.cores ?? 1),
   }
   // Once for every task: a literal that spreads first and adds then takes 5 us, this 0.2.
-  const environment = Object.assign({}, config.environment, task.env, ours)
+  const base = config.environment
+  const environment =
+    account === undefined
+      ? Object.assign({}, base, task.env, ours)
+      : Object.assign({}, base, environmentOf(account), task.env, ours)
   const spec = {
     program: job.program,
     arguments:
       job.leading.length > 0 ? [...job.leading, ...task.arguments] : task.arguments,
-    directory: task.dir ?? config.directory,
+    directory: task.dir ?? account?.home ?? config.directory,
     environment,
     output: task.output ?? 'capture',
     outputCapBytes: config.outputCapBytes,
   }
-  if (stdin === undefined && job.calledAs === undefined) return spec
+  if (stdin === undefined && job.calledAs === undefined && account === undefined)
+    return spec
   return {
     ...spec,
+    ...(account !== undefined && { account }),
     ...(stdin !== undefined && { stdin }),
     ...(job.calledAs !== undefined && { calledAs: job.calledAs }),
   }

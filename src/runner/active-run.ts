@@ -6,6 +6,7 @@ import { unlink, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { OutputData, Signal } from '../../protocol/index.ts'
 import type { KeptOutput, Run, RunEnd, RunEvents, RunSpec } from '../ports.ts'
+import type { Account } from '../records.ts'
 import type { Fifo, FifoPool } from './fifos.ts'
 import type { Exit, SpawnFailure, StartRequest } from './frames.ts'
 import type { LauncherPool } from './launcher-pool.ts'
@@ -19,7 +20,8 @@ export interface RunContext {
   readonly directory: string
   readonly tailMs: number
   readonly fifos: FifoPool
-  readonly launchers: LauncherPool
+  /** Those that start programs for somebody (undefined: as the node itself). */
+  launchers(account: Account | undefined): LauncherPool
   /** The program is over; its output may still be read. */
   ended(run: ActiveRun): void
   released(run: ActiveRun): void
@@ -106,7 +108,7 @@ export class ActiveRun implements Run {
     if (out === undefined || err === undefined) return
     const { directory, tailMs, fifos } = this.#context
     const policy = this.#spec.output === 'stream' ? 'stream' : 'capture'
-    const capBytes = this.#spec.outputCapBytes
+    const { outputCapBytes: capBytes, account } = this.#spec
     const make = (fifo: Fifo, index: 0 | 1): Output =>
       new Output(fifo, {
         policy,
@@ -114,6 +116,7 @@ export class ActiveRun implements Run {
         directory,
         tailMs,
         fifos,
+        isOthers: account !== undefined,
         ended: (kept, lostTail) => this.#onOutputEnd(index, kept, lostTail),
       })
     this.#outputs = [make(out, 0), make(err, 1)]
@@ -139,7 +142,7 @@ export class ActiveRun implements Run {
       this.#failLater({ code: 'ECANCELED', reason: 'the runner is closing' })
       return
     }
-    const { program, calledAs, directory, environment } = this.#spec
+    const { program, calledAs, directory, environment, account } = this.#spec
     const stdin = this.#stdin?.fifo.path ?? this.#stdinFile
     const [out, err] = this.#outputs ?? []
     const request: StartRequest = {
@@ -148,6 +151,7 @@ export class ActiveRun implements Run {
       arguments: this.#spec.arguments,
       directory,
       environment,
+      ...(account !== undefined && { account }),
       ...(stdin === undefined ? {} : { stdin }),
       ...(out === undefined ? {} : { stdout: out.path }),
       ...(err === undefined ? {} : { stderr: err.path }),
@@ -158,7 +162,8 @@ export class ActiveRun implements Run {
       exited: (exit: Exit) => this.#onExited(exit),
       lost: () => this.#onLost(),
     }
-    this.#context.launchers.start(this.id, request, events, (launcher) => {
+    const { launchers } = this.#context
+    launchers(account).start(this.id, request, events, (launcher) => {
       this.#launcher = launcher
     })
   }

@@ -29,7 +29,7 @@ export const FrameType = {
 export interface StartRequest
   extends Pick<
     RunSpec,
-    'program' | 'calledAs' | 'arguments' | 'directory' | 'environment'
+    'program' | 'calledAs' | 'arguments' | 'directory' | 'environment' | 'account'
   > {
   readonly stdin?: string
   readonly stdout?: string

@@ -16,6 +16,8 @@ const END_MS = 2000
 export interface LauncherPoolOptions {
   readonly size: number
   readonly path: string
+  /** Started through this program and its arguments, which replaces itself; empty: by itself. */
+  readonly through: readonly string[]
   readonly environment: Readonly<Record<string, string>>
   /** How the markers of all programs of this runner begin. */
   readonly marker: string
@@ -54,10 +56,10 @@ export class LauncherPool {
   }
 
   #add(): LauncherProcess {
-    const { path, environment, marker, cgroup } = this.#options
+    const { path, through, environment, marker, cgroup } = this.#options
     this.#made += 1
     const launcher = new LauncherProcess({
-      ...{ path, environment, cgroup, marker: `${marker}${this.#made}/` },
+      ...{ path, through, environment, cgroup, marker: `${marker}${this.#made}/` },
       gone: (launcher, complaint) => this.#onGone(launcher, complaint),
     })
     this.#launchers.add(launcher)

@@ -43,6 +43,7 @@ interface Launch {
 
 export interface LauncherOptions {
   readonly path: string
+  readonly through: readonly string[]
   readonly environment: Readonly<Record<string, string>>
   /** How the markers of its programs begin: of no other launcher's. */
   readonly marker: string
@@ -68,9 +69,10 @@ export class LauncherProcess {
   constructor(options: LauncherOptions) {
     this.#options = options
     // In a session of its own: a Ctrl-C at the terminal is the node's to answer.
-    const { path, marker, cgroup } = options
+    const { path, through, marker, cgroup } = options
     const given = cgroup === undefined ? [marker] : [marker, cgroup]
-    const child = spawn(process.execPath, [...NODE_FLAGS, path, ...given], {
+    const command = [...through, process.execPath, ...NODE_FLAGS, path, ...given]
+    const child = spawn(command[0] ?? '', command.slice(1), {
       detached: true,
       // Left out, Node would hand on its own value, to the programs too.
       env: { NODE_V8_COVERAGE: '', ...options.environment },

@@ -7,7 +7,14 @@
 // are opened by path (FIFOs that the node reads) and closed again after the start.
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, constants, openSync, readdirSync, readFileSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fchownSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+} from 'node:fs'
 import type { StartRequest } from './frames.ts'
 import { encodeFrame, FrameType, frameDecoder } from './frames.ts'
 import { MARKER } from './marker.ts'
@@ -66,11 +73,14 @@ const startNext = (): void => {
 
 const start = (run: number, request: StartRequest): void => {
   const opened: number[] = []
+  const { account } = request
   const open = (path: string | undefined, flags: number): number | 'ignore' => {
     if (path === undefined) return 'ignore'
     // Never waits: the node holds the other end, and if it is gone this fails.
     const fd = openSync(path, flags | constants.O_NONBLOCK)
     opened.push(fd)
+    // So that it can open `/dev/stderr` and its like by name.
+    if (account !== undefined) fchownSync(fd, account.uid, account.gid)
     return fd
   }
   try {
@@ -86,6 +96,8 @@ const start = (run: number, request: StartRequest): void => {
       cwd: request.directory,
       env: environment,
       detached: true,
+      // Without further groups: libuv drops them with a change of user.
+      ...(account !== undefined && { uid: account.uid, gid: account.gid }),
       stdio: [stdin, stdout, stderr],
     })
     child.on('error', (error) => {

@@ -6,6 +6,7 @@
 // program left behind holds it open). Time in which a slow reader holds bytes back does
 // not count.
 
+import { closeSync } from 'node:fs'
 import type { OutputData } from '../../protocol/index.ts'
 import type { KeptOutput } from '../ports.ts'
 import { CaptureStore } from './capture-store.ts'
@@ -25,6 +26,8 @@ export interface OutputOptions {
   /** How long an empty pipe is waited for after the exit. */
   readonly tailMs: number
   readonly fifos: FifoPool
+  /** The FIFO was given to another user, who may keep it open to read: never used again. */
+  readonly isOthers: boolean
   /** Called once. `lostTail`: the pipe was given up. */
   ended(kept: KeptOutput, lostTail: boolean): void
 }
@@ -83,9 +86,19 @@ export class Output {
   /** No program was started. */
   unused(): void {
     this.#isAtEnd = true
-    this.#options.fifos.give(this.#fifo, { isOpen: true })
+    this.#giveBack({ isOpen: true })
     this.#answerWaiting()
     this.#options.ended(NOTHING, false)
+  }
+
+  #giveBack({ isOpen }: { isOpen: boolean }): void {
+    const { fifos, isOthers } = this.#options
+    if (!isOthers) {
+      fifos.give(this.#fifo, { isOpen })
+      return
+    }
+    if (isOpen) closeSync(this.#fifo.fd)
+    fifos.discard(this.#fifo)
   }
 
   #take(bytes: Buffer): boolean {
@@ -133,7 +146,7 @@ export class Output {
   }
 
   #onEnd(): void {
-    this.#options.fifos.give(this.#fifo, { isOpen: !this.#reader.isAttached })
+    this.#giveBack({ isOpen: !this.#reader.isAttached })
     this.#finish(false)
   }
 

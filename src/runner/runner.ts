@@ -22,6 +22,11 @@ import { bestRung, type Rung } from './rung.ts'
 import { killCgroupsOf } from './trees.ts'
 import { isLeftOver, makeWorkDirectory } from './work-directory.ts'
 
+/** Undefined: programs of other users can run set-user-ID programs. */
+export const setpriv = ['/usr/bin/setpriv', '/bin/setpriv'].find((path) =>
+  existsSync(path),
+)
+
 const CLOSE_MS = 3000
 const MOST_LAUNCHERS = 4
 
@@ -69,6 +74,9 @@ const defaultSize = (): number =>
 class ProcessRunner implements LocalRunner {
   readonly #directory: string
   readonly #launchers: LauncherPool
+  /** For programs of other users: nobody that they start can gain privileges. */
+  readonly #guarded: () => LauncherPool
+  #guardedPool: LauncherPool | undefined
   readonly #fifos: FifoPool
   readonly #context: RunContext
   /** Running, then ended and not released. */
@@ -84,14 +92,23 @@ class ProcessRunner implements LocalRunner {
     const node = options.node ?? nameOf(dirname(this.#directory))
     endLeftOvers(node, rung, options.log)
     options.log?.info('process trees', { rung: rung.kind, says: rung.says })
-    this.#launchers = new LauncherPool({
+    const launching = {
       size: options.launchers ?? defaultSize(),
       path: options.launcherPath ?? defaultLauncherPath(),
       environment: options.launcherEnvironment ?? { PATH: '/usr/bin:/bin' },
       marker: `${node}/${basename(this.#directory)}/`,
       cgroup: rung.place,
       log: options.log,
-    })
+    }
+    this.#launchers = new LauncherPool({ ...launching, through: [] })
+    this.#guarded = () => {
+      this.#guardedPool ??= new LauncherPool({
+        ...launching,
+        marker: `${launching.marker}u`,
+        through: noNewPrivileges(),
+      })
+      return this.#guardedPool
+    }
     this.#fifos = new FifoPool(this.#directory, (paths, settle) =>
       this.#launchers.makeFifos(this.#nextId(), paths, settle),
     )
@@ -100,14 +117,14 @@ class ProcessRunner implements LocalRunner {
       directory: this.#directory,
       tailMs: options.tailMs ?? 1000,
       fifos: this.#fifos,
-      launchers: this.#launchers,
+      launchers: (account) => (account === undefined ? this.#launchers : this.#guarded()),
       ended: () => this.#onEnded(),
       released: (run) => this.#runs.delete(run),
     }
   }
 
   get launcherPids(): readonly number[] {
-    return this.#launchers.pids
+    return [...this.#launchers.pids, ...(this.#guardedPool?.pids ?? [])]
   }
 
   /** u32 on the way to a launcher; no run lives as long as it takes to come round. */
@@ -142,10 +159,11 @@ class ProcessRunner implements LocalRunner {
   /** Runs first, so that each is told its end; then those who hold them; then the files. */
   async #close(): Promise<void> {
     this.#launchers.stopReplacing()
+    this.#guardedPool?.stopReplacing()
     for (const run of this.#runs) run.cancel()
     const fifosMade = this.#fifos.close()
     await withinCloseMs(Promise.all([this.#idle(), fifosMade]))
-    await this.#launchers.close()
+    await Promise.all([this.#launchers.close(), this.#guardedPool?.close()])
     for (const run of this.#runs) run.release()
     await rm(this.#directory, { recursive: true, force: true })
   }
@@ -157,6 +175,12 @@ class ProcessRunner implements LocalRunner {
     })
   }
 }
+
+/** prctl(PR_SET_NO_NEW_PRIVS), inherited by all that is started; util-linux has it. */
+const noNewPrivileges = (): readonly string[] =>
+  setpriv === undefined
+    ? []
+    : [setpriv, '--no-new-privs', '--inh-caps=-all', '--ambient-caps=-all', '--']
 
 const nameOf = (directory: string): string =>
   createHash('sha256').update(directory).digest('hex').slice(0, 16)

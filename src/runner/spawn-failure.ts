@@ -4,6 +4,7 @@
 
 import { closeSync, constants, openSync, readSync, statSync } from 'node:fs'
 import type { SpawnFailure, StartRequest } from './frames.ts'
+import { mayReach } from './reach.ts'
 
 /** The system has ENOENT for it, as for a program that is not there. */
 const NO_DIRECTORY = 'ENODIR'
@@ -56,6 +57,13 @@ export const foresee = (request: StartRequest): SpawnFailure | undefined => {
   if (typeof place === 'string')
     return failure(NO_DIRECTORY, `the directory ${whyNot(place)}: ${directory}`)
   if (!place.isDirectory()) return failure(NO_DIRECTORY, `not a directory: ${directory}`)
+  if (request.account !== undefined) {
+    const { name } = request.account
+    if (!mayReach(directory, request.account, 'whole'))
+      return failure(NO_DIRECTORY, `the user ${name} may not enter ${directory}`)
+    if (!mayReach(program, request.account, 'above'))
+      return failure('EACCES', `the user ${name} may not reach ${program}`)
+  }
   const bytes = firstBytes(program)
   if (bytes !== undefined && !isFormatKnown(bytes))
     return failure('ENOEXEC', `neither a script with #! nor a binary: ${program}`)

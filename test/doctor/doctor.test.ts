@@ -84,7 +84,11 @@ t.test('a state directory that is open, and one that is damaged', async (t) => {
 })
 
 t.test('what the runner needs is there', async (t) => {
-  t.match(checkPrograms(), [{ state: 'ok' }, { about: 'process trees' }])
+  t.match(checkPrograms(), [
+    { state: 'ok' },
+    { about: 'other users' },
+    { about: 'process trees' },
+  ])
 })
 
 t.test('multicast is tried, and told', async (t) => {

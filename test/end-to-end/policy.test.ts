@@ -56,6 +56,55 @@ t.test('a worker runs what its owner allows, for whom its owner allows', async (
   t.match(await hands.text('logs', id), /now/)
 })
 
+const isRoot = process.getuid?.() === 0
+
+t.test('programs run as whom the owner names', async (t) => {
+  const hands = new Manyhands(t)
+  const { url } = await hands.mesh()
+  const worker = (name: string, ...flags: string[]) =>
+    hands.node('worker', '--name', name, '--join', url, ...flags)
+  const unknown = await worker('bad', '--user', 'no-such-user').ended
+  t.equal(unknown.code, 1)
+  t.match(
+    unknown.stderr,
+    isRoot
+      ? /--user no-such-user: there is no such user/
+      : /only a node that runs as root/,
+  )
+  const plain = worker('plain')
+  await plain.said(/phase=managed/)
+  const refused = await hands.call(
+    ...(['start', '--host', 'plain', '--user', 'nobody'] as const),
+    ...['--', 'id'],
+  )
+  t.equal(refused.code, 1)
+  t.match(refused.stderr, /forbidden.*do not run as nobody here/)
+  if (!isRoot) return
+  const guarded = worker('guarded', '--run-as', 'nobody', '--user', 'daemon')
+  await guarded.said(/phase=managed/)
+  const who = async (...flags: readonly string[]) =>
+    (await hands.text('run', ...flags, '--', 'sh', '-c', 'id -un; echo $USER')).split(
+      '\n',
+    )
+  t.same(await who('--user', 'daemon'), ['daemon', 'daemon', ''])
+  t.same(await who('--host', 'guarded', '--dir', '/'), ['nobody', 'nobody', ''])
+  const task = (await hands.text('submit', '--user', 'games', '--', 'id')).trim()
+  t.match(
+    await hands.text('explain', task),
+    /guarded +no +does not run programs as games/,
+  )
+  const root = await hands.call(
+    'start',
+    '--host',
+    'guarded',
+    '--user',
+    'root',
+    '--',
+    'id',
+  )
+  t.match(root.stderr, /forbidden/, 'root takes a word of its own')
+})
+
 t.test('a label of the certificate is what a task can trust', async (t) => {
   const hands = new Manyhands(t)
   const { url } = await hands.mesh('any')

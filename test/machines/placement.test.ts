@@ -87,6 +87,15 @@ for (const [requires, more, expected] of objections)
     },
   )
 
+t.test('a user takes a worker that has him, and holds up nobody else', async (t) => {
+  const table = tableWith({}, { labels: { 'user/bob': 'yes' } })
+  submit(table, exec({ user: 'eve' }), exec({ user: 'bob' }), exec())
+  t.same(place(table), ['2 w2', '3 w1'])
+  const [one] = [table.worker('w1')]
+  if (one === undefined) throw new Error('w1 is there')
+  t.match(objection(needOf(exec({ user: 'bob' })), one), /does not run programs as bob/)
+})
+
 t.test('the least loaded worker gets the next task', async (t) => {
   const table = tableWith({ cores: 2 }, { cores: 4 })
   submit(table, ...Array.from({ length: 8 }, () => exec()))

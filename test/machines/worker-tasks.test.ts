@@ -311,6 +311,11 @@ t.test('a task is taken or refused by what it says', async (t) => {
     labels: { zone: 'a' },
     resources: { gpu: 1 },
     isLimited: false,
+    users: {
+      own: 'me',
+      byDefault: undefined,
+      others: new Map([['bob', { name: 'bob', uid: 1, gid: 1, home: '/' }]]),
+    },
   }
   const rows: [Partial<Assignment>, string | undefined][] = [
     [{}, undefined],
@@ -327,6 +332,9 @@ t.test('a task is taken or refused by what it says', async (t) => {
     [{ env: { LD_PRELOAD: 'x' }, unsafe_env: true }, undefined],
     [{ requires: { within: [['h*'], ['h', 'x']] } }, undefined],
     [{ requires: { within: [['h*'], ['x']] } }, 'specs'],
+    [{ user: 'bob' }, undefined],
+    [{ user: 'me' }, undefined],
+    [{ user: 'root' }, 'forbidden'],
     [{ env: { A: 'a\0b' } }, 'invalid'],
     [{ arguments: ['a\0b'] }, 'invalid'],
     [{ dir: 'here' }, 'invalid'],

@@ -100,6 +100,7 @@ const SCALARS: Readonly<Record<string, Values>> = {
     /^[A-Za-z0-9]([A-Za-z0-9_-]{0,20}[A-Za-z0-9])?(\.[a-z]{1,9})?$/,
   ),
   HostGlob: fc.stringMatching(/^[A-Za-z0-9_.*?-]{1,20}$/),
+  UserName: fc.stringMatching(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,30}\$?$/),
   JobAddress: fc
     .tuple(fc.constantFrom('exec', 'noop', 'https', 'file', 'js'), text(60))
     .map(([scheme, rest]) => `${scheme}:${rest}`),
