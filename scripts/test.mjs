@@ -1,4 +1,5 @@
 // The whole test of the project: lint and types, then every test file under coverage.
+// A word in the environment of all of them must be nowhere in what they leave.
 // A dot for each test; what failed, in full, and the test runner's own closing lines at the
 // end. The whole report stays in coverage/tests.txt.
 //
@@ -6,7 +7,15 @@
 //   npm test -- protocol mesh   only the test files whose path contains one of the words
 
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 
 const LINES_COVERED = 85
@@ -38,6 +47,8 @@ if (files.length === 0) {
   process.exit(2)
 }
 
+/** In the environment of all tests, and so of all nodes that they start: no node tells it. */
+const canary = `canary-${randomBytes(12).toString('hex')}`
 const report = 'coverage/tests.txt'
 rmSync('coverage', { recursive: true, force: true })
 mkdirSync('coverage/tmp', { recursive: true })
@@ -49,7 +60,7 @@ const tested = run(
   process.execPath,
   ['--test', '--test-concurrency=3', ...reporters, ...files],
   // Seconds for one file: twenty times what the slowest needs on a free machine.
-  { NODE_V8_COVERAGE: 'coverage/tmp', TAP_TIMEOUT: '120' },
+  { NODE_V8_COVERAGE: 'coverage/tmp', TAP_TIMEOUT: '120', MANYHANDS_TEST_CANARY: canary },
 )
 
 const covered =
@@ -68,4 +79,16 @@ const failures = text.indexOf('✖ failing tests:')
 const closing = text.slice(text.lastIndexOf('ℹ tests '))
 process.stdout.write(`\n${failures < 0 ? closing : text.slice(failures)}`)
 if (failures >= 0) process.stdout.write(`\n${closing.split('\n✖')[0]}\n`)
-process.exit(tested || covered)
+
+// What the tests wrote, and what they left: logs, state directories, reports.
+const { leaks } = await import('../dist/test/support/canary.js')
+const left = ['coverage', '.tap']
+writeFileSync('coverage/planted', canary)
+const found = leaks([canary], left)
+rmSync('coverage/planted')
+const isSeen = found.includes(join('coverage', 'planted'))
+const leaked = found.filter((file) => file !== join('coverage', 'planted'))
+if (!isSeen) process.stdout.write('\nthe search for secrets finds nothing: mend it\n')
+if (leaked.length > 0)
+  process.stdout.write(`\nthe environment of the tests is in: ${leaked.join(', ')}\n`)
+process.exit(tested || covered || (isSeen && leaked.length === 0 ? 0 : 1))
