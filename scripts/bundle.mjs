@@ -1,12 +1,17 @@
 // Bundles the command line into one file (imports of many small files cost more than
-// all of the rest of its start), and the launcher, which runs beside it; and the protocol
+// all of the rest of its start), the launcher and the thread of simulate, which run beside
+// it; and the protocol
 // library for pages that have no bundler of their own.
 
 import { existsSync } from 'node:fs'
 import { chmod, rm } from 'node:fs/promises'
 import { build } from 'esbuild'
 
-const entries = { manyhands: 'src/cli.ts', launcher: 'src/runner/launcher.ts' }
+const entries = {
+  manyhands: 'src/cli.ts',
+  launcher: 'src/runner/launcher.ts',
+  'simulate-thread': 'src/commands/simulate-thread.ts',
+}
 // Chunks are named by their content: those of an older build would be published too.
 await rm('dist/chunks', { recursive: true, force: true })
 await build({

@@ -5,9 +5,10 @@
 import { writeFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Load } from '../sim/load.ts'
-import { type Measured, measure } from '../sim/measure.ts'
+import type { Measured } from '../sim/measure.ts'
 import { type Io, Sink, UsageError } from './io.ts'
 import { EXIT } from './outcome.ts'
+import { measureLoads } from './simulate-loads.ts'
 import { loadsOf, simulationFigure } from './simulate-sweep.ts'
 import { json, table } from './table.ts'
 import { formatDuration } from './values.ts'
@@ -26,12 +27,8 @@ export const simulate = async (io: Io, options: SimulateOptions): Promise<number
       `expected a worker for each manager, got ${options.workers} for ${options.managers}`,
     )
   const stderr = new Sink(io.stderr)
-  const measured: Measured[] = []
-  warmUp(options)
-  for (const load of loadsOf(options, options.sweep === true))
-    measured.push(
-      measure(load, { stopwatch: now, processor, progress: progressOf(stderr, load) }),
-    )
+  const loads = loadsOf(options, options.sweep === true)
+  const measured = await measureLoads(loads, progressOf(stderr))
   if (stderr.isTerminal) await stderr.write(CLEAR)
   const stdout = new Sink(io.stdout)
   if (options.json === true) await stdout.line(json(measured.map(rowOf)))
@@ -51,31 +48,16 @@ export const simulate = async (io: Io, options: SimulateOptions): Promise<number
   return EXIT.ok
 }
 
-/** So that the first figure is not one of code that was never run before. */
-const warmUp = (load: Load): void => {
-  const tasks = Math.min(load.tasks, WARM_UP_TASKS)
-  measure({ ...load, ...WARM_UP_MESH, tasks, faults: [] }, { stopwatch: now, processor })
-}
-const WARM_UP_TASKS = 3_000
-const WARM_UP_MESH = { workers: 10, managers: 1, taskMs: 100 }
-
-const now = (): number => performance.now()
-const processor = (): number => {
-  const { user, system } = process.cpuUsage()
-  return (user + system) / 1000
-}
 const CLEAR = '\r\x1b[K'
 
-/** On a terminal, how far it is: the simulation gives nobody else a turn. */
-const progressOf = (stderr: Sink, { workers, tasks }: Load) => {
-  let shownMs = now()
-  return (done: number): void => {
-    if (!stderr.isTerminal || now() - shownMs < 200) return
-    shownMs = now()
+/** On a terminal, how far it is. */
+const progressOf =
+  (stderr: Sink) =>
+  ({ workers, tasks }: Load, done: number): void => {
+    if (!stderr.isTerminal) return
     const part = Math.floor((100 * done) / tasks)
     void stderr.write(`${CLEAR}${workers} workers, ${tasks} tasks: ${part} %`)
   }
-}
 
 /** Microseconds of each second that its managers would work, each as part of one core. */
 const managerLoad = ({ load, tasksPerSecond, managerUs }: Measured): number =>

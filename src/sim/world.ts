@@ -504,9 +504,9 @@ export class World {
   readonly programEvents: ProgramEvents = {
     started: (run) => {
       this.starts += 1
-      this.#fits(run)
       this.options.watch?.started(run.taskId)
       if (this.tell === undefined) return
+      this.#fits(run)
       const { number, taskId, attempt, life } = run
       const { nowMs: atMs } = this.schedule
       const { node, bootId: boot } = life
@@ -539,8 +539,8 @@ export class World {
 
   /** What runs at a worker never needs more than it has, nor what it has not. */
   #fits({ life, taskId }: SimRun): void {
-    const worker = this.workers.find(({ name }) => name === life.node)
-    if (worker?.runner === undefined) return
+    const worker = this.#nodes.get(life.node)
+    if (!(worker instanceof WorkerNode) || worker.runner === undefined) return
     const running = [...worker.runner.running]
     // Of a ledger that was lost nothing is known.
     const requests = running.flatMap((run) => this.#requestOf(run) ?? [])
