@@ -11,6 +11,7 @@ const entries = {
   manyhands: 'src/cli.ts',
   launcher: 'src/runner/launcher.ts',
   'simulate-thread': 'src/commands/simulate-thread.ts',
+  'inspect-process': 'src/ledger/inspect-process.ts',
 }
 // Chunks are named by their content: those of an older build would be published too.
 await rm('dist/chunks', { recursive: true, force: true })
@@ -24,6 +25,8 @@ await build({
   target: 'node20.19',
   format: 'esm',
   splitting: true,
+  // It finds its native part beside itself.
+  external: ['lmdb'],
   chunkNames: 'chunks/[name]-[hash]',
   sourcemap: true,
   legalComments: 'none',

@@ -1,9 +1,11 @@
 // The manager of a node, made from its parts. Loaded only where a manager is started.
 
+import { join } from 'node:path'
+import * as E from 'fp-ts/lib/Either.js'
 import { createMemoryLedger } from './ledger/memory.ts'
 import type { Programs } from './node-programs.ts'
-import type { PrepareRole, RoleParts } from './node-role.ts'
-import type { Mesh } from './ports.ts'
+import { CannotStart, type PrepareRole, type RoleParts } from './node-role.ts'
+import type { Ledger, Mesh } from './ports.ts'
 import { startManager } from './roles/manager.ts'
 
 /** The base-36 digits of a ledger's id (protocol, LedgerId). */
@@ -11,11 +13,14 @@ const LEDGER_ID_LENGTH = 10
 
 export const prepareManager: PrepareRole = async (parts) => {
   const { clock, random, log, options } = parts
-  const ledger = createMemoryLedger({ id: ledgerId(parts) })
+  const ledger = await openLedger(parts)
   const isServing = options.processes ?? false
   return {
     introduction: { ledger_id: ledger.id },
-    about: 'tasks in memory: they end with this process',
+    about:
+      options.ledger === 'memory'
+        ? 'tasks in memory: they end with this process'
+        : 'tasks on disk: they outlive this process',
     features: isServing ? ['processes'] : [],
     begin: async (mesh, address) => {
       const programs = isServing ? await openOwnPrograms(parts, mesh) : undefined
@@ -73,6 +78,17 @@ const leasesOf = (pingMs: number) => ({
   workerLeaseMs: 3 * pingMs,
   managerLeaseMs: 4 * pingMs,
 })
+
+/** The embedded one is loaded only where it is used: that takes some 40 ms. */
+const openLedger = async (parts: RoleParts): Promise<Ledger> => {
+  if (parts.options.ledger === 'memory')
+    return createMemoryLedger({ id: ledgerId(parts) })
+  const { openEmbeddedLedger } = await import('./ledger/open.ts')
+  const directory = join(parts.directory, 'ledger')
+  const opened = await openEmbeddedLedger({ directory, newId: () => ledgerId(parts) })
+  if (E.isLeft(opened)) throw new CannotStart(opened.left)
+  return opened.right
+}
 
 const ledgerId = ({ random }: RoleParts): string =>
   BigInt(`0x${random.hex(8)}`)

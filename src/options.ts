@@ -40,6 +40,7 @@ export interface NodeOptions {
   readonly runAs: string | undefined
   readonly graceMs: number
   readonly pingMs: number
+  readonly ledger: 'embedded' | 'memory'
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
   readonly logFormat: 'text' | 'json'
 }
@@ -200,6 +201,13 @@ export const NODE_FLAGS: readonly Flag[] = [
     why: 'a worker is there to run programs',
   },
   {
+    flag: 'ledger',
+    value: 'KIND',
+    about: 'where a manager keeps its tasks: embedded, in its own folder; or memory',
+    byDefault: 'embedded',
+    why: 'tasks that nobody would miss need no disk',
+  },
+  {
     flag: 'ping',
     value: 'TIME',
     about:
@@ -255,6 +263,7 @@ export const DEFAULTS: Omit<NodeOptions, 'role'> = {
   runAs: undefined,
   graceMs: 30_000,
   pingMs: 5000,
+  ledger: 'embedded',
   logLevel: 'info',
   logFormat: 'text',
 }
@@ -287,6 +296,7 @@ export const readNodeOptions = (given: Given): Either<readonly Fault[], NodeOpti
     runAs: reader.read('run-as', DEFAULTS.runAs, parseUser),
     graceMs: reader.read('grace', DEFAULTS.graceMs, parseTime),
     pingMs: reader.read('ping', DEFAULTS.pingMs, parseTime),
+    ledger: reader.read('ledger', DEFAULTS.ledger, wordOf(LEDGERS)),
     logLevel: reader.read('log-level', DEFAULTS.logLevel, wordOf(LEVELS)),
     logFormat: reader.read('log-format', DEFAULTS.logFormat, wordOf(FORMATS)),
   }
@@ -313,6 +323,7 @@ const processesOf = (given: Given): boolean | undefined => {
 /** On a manager they would seem to protect something. */
 const OF_WORKERS = ['manager', 'downloads', 'tasks']
 
+const LEDGERS = ['embedded', 'memory'] as const
 const LEVELS = ['debug', 'info', 'warn', 'error'] as const
 const FORMATS = ['text', 'json'] as const
 

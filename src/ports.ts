@@ -232,7 +232,7 @@ export interface Ledger {
   readonly id: LedgerId
   /** Grown at each start or take-over; every commit is conditional on it. */
   readonly epoch: number
-  /** The open tasks, by sequence; before any commit. */
+  /** The closed tasks in the order of their closing, then the open ones by sequence; before any commit. */
   replay(): AsyncIterable<RecordedTask>
   /**
    * All or nothing; commits take effect in call order. `settle` is called once, after
@@ -248,6 +248,8 @@ export interface Ledger {
   list(before: number, limit: number): readonly RecordedTask[]
   /** These closed tasks are no longer asked for; the engine drops them when it suits it. */
   retire(seqs: readonly number[]): void
+  /** How many closed tasks of a batch were retired: its log counts on from them. */
+  forgotten(batch: string): number
   stats(): { readonly open: number; readonly closed: number }
   /** Waits for commits under way. */
   close(): Promise<void>

@@ -28,9 +28,15 @@ export interface CarriedMesh {
   close(): Promise<void>
 }
 
-export const startCarriedMesh = async (carrier: Carrier): Promise<CarriedMesh> => {
+/** Where the manager keeps its tasks: on disk as by default, or not. */
+export type LedgerKind = 'embedded' | 'memory'
+
+export const startCarriedMesh = async (
+  carrier: Carrier,
+  ledger: LedgerKind = 'embedded',
+): Promise<CarriedMesh> => {
   const state = await mkdtemp(join(tmpdir(), 'manyhands-bench-'))
-  const manager = await startProcess(['manager', carrier, state])
+  const manager = await startProcess(['manager', carrier, state, '', ledger])
   const url = manager.url
   const workers: { readonly child: ChildProcess }[] = []
   for (let count = 0; count < WORKERS; count += 1)
@@ -89,7 +95,8 @@ const allManaged = async (client: Client): Promise<void> => {
   }
 }
 
-const serve = async ([role, carrier, state, join]: readonly string[]): Promise<void> => {
+const serve = async (args: readonly string[]): Promise<void> => {
+  const [role, carrier, state, join, ledger] = args
   const node = await startNode(
     {
       ...DEFAULTS,
@@ -99,6 +106,7 @@ const serve = async ([role, carrier, state, join]: readonly string[]): Promise<v
       cores: Math.max(1, Math.floor(availableParallelism() / WORKERS)),
       ...(state && { state }),
       ...(join && { join: [join] }),
+      ...(ledger === 'memory' && { ledger }),
     },
     {
       environment: process.env,

@@ -146,7 +146,7 @@ const addDown = (program: Command, io: Io, done: Done): void => {
       about: 'stop the nodes here; workers finish their tasks first',
       examples: 'manyhands down\nmanyhands down --now',
       notes: `Returns when their processes are gone. Workers wait 30 s for their tasks, or as long as their
---grace says. The list of tasks ends with the manager.`,
+--grace says.`,
     }).option('--now', 'kill what runs instead of waiting for it'),
   ).action(async (options) => {
     const { down } = await import('./down.ts')

@@ -7,8 +7,8 @@ import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:
 import { dirname, join } from 'node:path'
 import type { Either } from 'fp-ts/lib/Either.js'
 import * as E from 'fp-ts/lib/Either.js'
-import { syncDirectory } from '../files.ts'
-import { accessFault, codeOf, makePrivateDirectory, writeNew } from './files.ts'
+import { syncDirectory, writeNew } from '../files.ts'
+import { accessFault, codeOf, makePrivateDirectory } from './files.ts'
 import { meshIdOf, type Party, parseCertificate, readSubject } from './subject.ts'
 
 /** What a member shows and what it trusts. */

@@ -3,19 +3,7 @@
 // Everything here is synchronous: it happens a few times at a node's start, before
 // anything is served, and a start in one straight line is one that can be reasoned about.
 
-import {
-  closeSync,
-  fsyncSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
-import { dirname, join } from 'node:path'
-import { syncDirectory } from '../files.ts'
+import { lstatSync, mkdirSync, readFileSync } from 'node:fs'
 
 /** What stands in the way of using a file or directory, in words that name the remedy. */
 export type AccessFault = { readonly path: string; readonly reason: string }
@@ -51,35 +39,6 @@ export const accessFault = (
 /** Makes a directory that only its owner can enter; there already is fine. */
 export const makePrivateDirectory = (path: string): void => {
   mkdirSync(path, { recursive: true, mode: 0o700 })
-}
-
-/** Writes a new file (0600) and waits until it is on disk. */
-export const writeNew = (path: string, content: string | Uint8Array): void => {
-  const fd = openSync(path, 'wx', 0o600)
-  try {
-    writeFileSync(fd, content)
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
-  }
-}
-
-/** Replaces a file in one step: a reader sees the old content or the new, never a part. */
-export const replaceFile = (
-  path: string,
-  content: string | Uint8Array,
-  unique: string,
-): void => {
-  const temporary = join(dirname(path), `.${unique}.tmp`)
-  try {
-    // On disk before it takes the name: else a power cut may leave the name with nothing in it.
-    writeNew(temporary, content)
-    renameSync(temporary, path)
-    syncDirectory(dirname(path))
-  } catch (error) {
-    rmSync(temporary, { force: true })
-    throw error
-  }
 }
 
 /** The parsed content of a JSON file; undefined when it is not there or not JSON. */

@@ -10,7 +10,8 @@ import * as E from 'fp-ts/lib/Either.js'
 import * as t from 'io-ts'
 import { HostName, NodeId, NodeType } from '../../protocol/scalars.ts'
 import { Scope } from '../../protocol/scopes.ts'
-import { codeOf, makePrivateDirectory, readJson, replaceFile, writeNew } from './files.ts'
+import { replaceFile, writeNew } from '../files.ts'
+import { codeOf, makePrivateDirectory, readJson } from './files.ts'
 import { MEMBER_LIFE_MS, type Party } from './subject.ts'
 
 const MemberFile = t.intersection([

@@ -8,15 +8,9 @@ import type { Either } from 'fp-ts/lib/Either.js'
 import * as E from 'fp-ts/lib/Either.js'
 import * as t from 'io-ts'
 import type { HostName, NodeType } from '../../protocol/scalars.ts'
+import { replaceFile, writeNew } from '../files.ts'
 import { credentialFiles, placeDirectory } from './credentials.ts'
-import {
-  accessFault,
-  codeOf,
-  makePrivateDirectory,
-  readJson,
-  replaceFile,
-  writeNew,
-} from './files.ts'
+import { accessFault, codeOf, makePrivateDirectory, readJson } from './files.ts'
 import { isAuthorityHere } from './issue.ts'
 import type { Membership } from './join.ts'
 import { lockHolder } from './lock.ts'

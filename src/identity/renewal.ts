@@ -5,13 +5,13 @@
 import { createPrivateKey } from 'node:crypto'
 import type { Either } from 'fp-ts/lib/Either.js'
 import * as E from 'fp-ts/lib/Either.js'
+import { replaceFile } from '../files.ts'
 import {
   type Credentials,
   certificatePath,
   readCredentials,
   type Trust,
 } from './credentials.ts'
-import { replaceFile } from './files.ts'
 import { isAuthorityHere, readAuthority } from './issue.ts'
 import { claimName, keepName } from './names.ts'
 import type { MeshState } from './state.ts'

@@ -19,6 +19,8 @@ export interface MemoryLedgerOptions {
 
 /** A ledger whose next commits a test can spoil. */
 export interface MemoryLedger extends Ledger {
+  /** What `replay` gives, at once. */
+  restorable(): readonly RecordedTask[]
   /** Commits settle so from now on; undefined: they work again (not after failed or fenced). */
   spoil(result: CommitResult | undefined): void
   /** What a power cut does: commits that have not settled never will. */
@@ -38,6 +40,7 @@ interface ClosedRow {
   readonly kind: 'closed'
   readonly submission: Submission
   readonly closed: Closed
+  readonly assigned: readonly Assigned[]
 }
 type Row = OpenRow | ClosedRow
 
@@ -51,6 +54,9 @@ export const createMemoryLedger = (options: MemoryLedgerOptions): MemoryLedger =
   const later = options.later ?? queueMicrotask
   const rows = new Map<number, Row>()
   const keys = new Map<string, { readonly submission: Submission; left: number }>()
+  /** The closed tasks in the order of their closing. */
+  const closings = new Set<number>()
+  const forgotten = new Map<string, number>()
   const idle: (() => void)[] = []
   let next = 1
   let closed = 0
@@ -80,8 +86,9 @@ export const createMemoryLedger = (options: MemoryLedgerOptions): MemoryLedger =
     const row = rows.get(change.seq)
     if (row === undefined || row.kind === 'closed') return // the first outcome stays
     if (change.kind === 'closed') {
-      const { submission } = row
-      rows.set(change.seq, { kind: 'closed', submission, closed: change })
+      const { submission, assigned } = row
+      rows.set(change.seq, { kind: 'closed', submission, closed: change, assigned })
+      closings.add(change.seq)
       closed += 1
       return
     }
@@ -111,7 +118,10 @@ export const createMemoryLedger = (options: MemoryLedgerOptions): MemoryLedger =
   }
 
   const drop = (seq: number, { submission }: ClosedRow) => {
+    const { batch } = submission
     rows.delete(seq)
+    closings.delete(seq)
+    forgotten.set(batch, (forgotten.get(batch) ?? 0) + 1)
     closed -= 1
     const key = keys.get(submission.key)
     if (key === undefined) return
@@ -119,13 +129,23 @@ export const createMemoryLedger = (options: MemoryLedgerOptions): MemoryLedger =
     if (key.left === 0) keys.delete(submission.key)
   }
 
+  const restorable = (): readonly RecordedTask[] => {
+    const tasks: RecordedTask[] = []
+    for (const seq of closings) {
+      const row = rows.get(seq)
+      if (row !== undefined) tasks.push(recorded(seq, row))
+    }
+    for (const [seq, row] of rows) if (row.kind === 'open') tasks.push(recorded(seq, row))
+    return tasks
+  }
+
   return {
     id: options.id,
     epoch: options.epoch ?? 1,
     async *replay() {
-      for (const [seq, row] of [...rows])
-        if (row.kind === 'open') yield recorded(seq, row)
+      yield* restorable()
     },
+    restorable,
     commit: (changes, settle) => {
       const mine = generation
       underWay += 1
@@ -156,6 +176,7 @@ export const createMemoryLedger = (options: MemoryLedgerOptions): MemoryLedger =
         if (row?.kind === 'closed') drop(seq, row)
       }
     },
+    forgotten: (batch) => forgotten.get(batch) ?? 0,
     stats: () => ({ open: rows.size - closed, closed }),
     close: async () => {
       if (underWay > 0) await new Promise<void>((done) => idle.push(done))
@@ -180,5 +201,5 @@ const recorded = (seq: number, row: Row): RecordedTask => {
   const task = { seq, submission, request, attempt, failures, losses }
   return row.kind === 'open'
     ? { ...task, notBeforeMs: row.notBeforeMs, assigned: row.assigned }
-    : { ...task, notBeforeMs: 0, assigned: nowhere, closed: row.closed }
+    : { ...task, notBeforeMs: 0, assigned: row.assigned, closed: row.closed }
 }

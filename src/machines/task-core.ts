@@ -3,7 +3,7 @@
 // worker and batch true, and no other code changes them.
 
 import type { ErrorKind, Outcome, TaskState } from '../../protocol/index.ts'
-import type { Change, Submitted } from '../records.ts'
+import type { Change, Closed, Submitted } from '../records.ts'
 import { DueHeap } from './due-heap.ts'
 import type { ManagerConfig } from './manager-config.ts'
 import { occupy } from './placement.ts'
@@ -212,6 +212,18 @@ export class TaskCore {
     task.copyAt = undefined
     for (const ticket of task.tickets) this.leave(ticket)
     task.tickets = NO_TICKETS
+  }
+
+  /** At a start: its outcome is on record; nobody is told of it again. */
+  restoreClosed(task: Task, closed: Closed): void {
+    task.closing = closed
+    task.state = closed.state
+    task.heldBy = task.handOuts.at(-1)?.nodeId
+    this.open -= 1
+    task.batch.open -= 1
+    task.batch.log.push(task)
+    this.#link(task)
+    this.closedBytes += heldBytes(task)
   }
 
   leave(ticket: CancelTicket): void {

@@ -35,7 +35,12 @@ export interface WorkerClaims {
 }
 
 export type TaskEvent =
-  | ({ readonly kind: 'restored'; readonly task: RecordedTask } & At)
+  | ({
+      readonly kind: 'restored'
+      readonly task: RecordedTask
+      /** How many closed tasks of its batch the ledger has forgotten; default 0. */
+      readonly forgotten?: number
+    } & At)
   | ({
       readonly kind: 'submit'
       readonly key: string

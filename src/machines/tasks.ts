@@ -258,8 +258,9 @@ const onAbortAcked = (
 /** At a start: what the ledger says, before any worker is back. */
 const restore = (
   core: TaskCore,
-  { task: recorded, nowMs, wallMs }: Extract<TaskEvent, { kind: 'restored' }>,
+  event: Extract<TaskEvent, { kind: 'restored' }>,
 ): void => {
+  const { task: recorded, nowMs, wallMs, forgotten = 0 } = event
   const { submission, seq, assigned } = recorded
   core.nextSeq = Math.max(core.nextSeq, submission.first + submission.tasks.length)
   rememberKey(core, submission)
@@ -269,6 +270,11 @@ const restore = (
   task.failures = recorded.failures
   task.losses = recorded.losses
   task.handOuts = assigned.map(handOutOf)
+  if (task.batch.log.length === 0) task.batch.dropped = forgotten
+  if (recorded.closed !== undefined) {
+    core.restoreClosed(task, recorded.closed)
+    return
+  }
   const last = assigned.at(-1)
   if (last === undefined || last.attempt < task.attempt) {
     const { retryMaxMs } = core.config

@@ -253,9 +253,13 @@ export const createManager = (
     return true
   }
 
-  for (const task of replayed) table.apply({ kind: 'restored', task, ...kernel.at() })
+  for (const task of replayed) {
+    const forgotten = ledger.forgotten(task.submission.batch)
+    table.apply({ kind: 'restored', task, forgotten, ...kernel.at() })
+  }
   workers.awaitRestored()
-  for (const address of recordedAddresses(replayed)) mesh.dial(address)
+  const open = replayed.filter(({ closed }) => closed === undefined)
+  for (const address of recordedAddresses(open)) mesh.dial(address)
   kernel.turn()
 
   return {

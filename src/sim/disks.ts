@@ -48,7 +48,7 @@ export class Disk {
 
 /** A ledger with what a simulation wants to know of it. */
 export interface SimLedger extends Ledger {
-  readonly openTasks: () => readonly RecordedTask[]
+  readonly restorable: () => readonly RecordedTask[]
 }
 
 interface Commit {
@@ -139,7 +139,6 @@ export class LedgerStore {
     this.#memory = memory
     return {
       ...memory,
-      openTasks: () => this.openTasks(),
       commit: (changes, settle) => this.#commit(life, memory, changes, settle),
     }
   }

@@ -212,7 +212,7 @@ export class ManagerNode extends Node {
         config: this.spec.config,
         stopped: (why) => this.#stopped(life, why),
       },
-      ledger.openTasks(),
+      ledger.restorable(),
     )
     this.manager = manager
     mesh.open(manager, [])

@@ -192,9 +192,11 @@ t.test('a second signal to a worker ends it at once, with what it runs', async (
 })
 
 t.test(
-  'kill -9 of the manager: verbs say so, and the next one has its workers back',
+  'kill -9 of the manager: verbs say so, and the next one has its workers and tasks',
   async (t) => {
-    const run = hands.start('run', '--', 'sleep', longSleep())
+    const go = join(t.testdir({}), 'go')
+    const script = 'echo one; until test -e "$0"; do sleep 0.05; done; echo two; exit 7'
+    const run = hands.start('run', '--', 'sh', '-c', script, go)
     await until(async () => (await hands.list('tasks', '--only', 'running')).length > 0)
     process.kill(pidOf('m'), 'SIGKILL')
     const { m: killed } = nodes
@@ -218,8 +220,16 @@ t.test(
       code: 0,
       stdout: /^again\n$/,
     })
-    run.child.kill('SIGINT')
-    t.match(await run.ended, { code: 125, stderr: /no such task .* at this manager/ })
+    writeFileSync(go, '')
+    t.match(await run.ended, { code: 7, stdout: /^one\ntwo\n$/ })
+    const [{ task_id: id }] = await hands.list(
+      'tasks',
+      '--only',
+      'failed',
+      '--limit',
+      '1',
+    )
+    t.match(await hands.list('show', id), [{ attempt: 1, exit_code: 7 }], 'it ran once')
   },
 )
 
@@ -244,7 +254,8 @@ t.test(
   onSmallDisk,
   async (t) => {
     const small = new Manyhands(t, join(place, 'state'))
-    const { nodes: here } = await small.mesh('only')
+    // One with a ledger on that disk takes nothing new then, as it should.
+    const { nodes: here } = await small.meshWith(['--ledger', 'memory'], 'only')
     const big = await small.call(
       'run',
       '--output',

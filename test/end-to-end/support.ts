@@ -111,8 +111,13 @@ export class Manyhands {
   }
 
   /** Manager and workers with short leases, managed. */
-  async mesh(...workers: readonly string[]) {
-    const manager = this.node('manager', '--name', 'm', '--ping', '250ms')
+  mesh(...workers: readonly string[]) {
+    return this.meshWith([], ...workers)
+  }
+
+  /** The manager has these flags besides. */
+  async meshWith(flags: readonly string[], ...workers: readonly string[]) {
+    const manager = this.node('manager', '--name', 'm', '--ping', '250ms', ...flags)
     const [, url = ''] = await manager.said(/listening\s+(\S+)/)
     const nodes: Record<string, Started> = { m: manager }
     for (const name of workers)

@@ -4,7 +4,7 @@ import fs, { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import t from 'tap'
-import { replaceFile } from '../../src/identity/files.ts'
+import { replaceFile } from '../../src/files.ts'
 
 t.test('a file is on disk before it takes its name, and its name after', async (t) => {
   const directory = t.testdir({ file: 'old' })

@@ -12,7 +12,7 @@ import {
 import { join } from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import t, { type Test } from 'tap'
-import { replaceFile } from '../../src/identity/files.ts'
+import { replaceFile } from '../../src/files.ts'
 import { claimName, listMembers } from '../../src/identity/names.ts'
 import { readRevoked, revoke, watchRevoked } from '../../src/identity/revocations.ts'
 import { takeSlot } from '../../src/identity/slots.ts'

@@ -1,0 +1,218 @@
+// The embedded ledger on a disk: killed, damaged, full, taken over.
+
+import { spawn } from 'node:child_process'
+import {
+  cpSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import * as E from 'fp-ts/lib/Either.js'
+import t, { type Test } from 'tap'
+import { createEmbeddedLedger, hasSpace } from '../../src/ledger/embedded.ts'
+import { openEmbeddedLedger } from '../../src/ledger/open.ts'
+import { openStore, takeOver } from '../../src/ledger/store.ts'
+import type { Ledger } from '../../src/ports.ts'
+import {
+  assigned,
+  closed,
+  committed,
+  replayed,
+  submission,
+  submitted,
+} from './support.ts'
+
+const folder = (t: Test): string => {
+  const directory = mkdtempSync(join(tmpdir(), 'ledger-'))
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  return directory
+}
+const newId = () => 'abcdefghij'
+const room = () => true
+const open = async (directory: string): Promise<Ledger> => {
+  const ledger = await openEmbeddedLedger({ directory, newId, hasRoom: room })
+  if (E.isLeft(ledger)) throw new Error(ledger.left)
+  return ledger.right
+}
+/** A ledger with two hundred tasks, closed in good order. */
+const filled = async (directory: string): Promise<void> => {
+  const ledger = await open(directory)
+  for (let n = 0; n < 10; n += 1)
+    await committed(ledger, submitted(submission(1 + 20 * n, 20)), closed(1 + 20 * n))
+  await ledger.close()
+}
+
+t.test('kill -9 at any moment: what was told safe is there, whole', async (t) => {
+  const fixture = fileURLToPath(new URL('./fixtures/fill-ledger.js', import.meta.url))
+  const directory = folder(t)
+  let told = 0
+  for (const round of [1, 2, 3]) {
+    const child = spawn(process.execPath, [fixture, directory])
+    t.teardown(() => child.kill('SIGKILL'))
+    let said = ''
+    await new Promise<void>((resolve) => {
+      child.stdout.on('data', (text) => {
+        said += text
+        if (said.length > 150 * round) resolve()
+      })
+    })
+    const exited = new Promise((resolve) => child.once('close', resolve))
+    child.kill('SIGKILL')
+    await exited
+    told = Number(
+      said
+        .trimEnd()
+        .split('\n')
+        .at(said.endsWith('\n') ? -1 : -2),
+    )
+    const copy = folder(t)
+    cpSync(directory, copy, { recursive: true })
+    const ledger = await open(copy)
+    t.equal(ledger.epoch, round + 1)
+    const tasks = await replayed(ledger)
+    await ledger.close()
+    for (let seq = 1; seq <= told; seq += 1) {
+      const task = tasks.find((one) => one.seq === seq)
+      const isWhole =
+        task?.assigned.length === 1 && (seq > told - 3 || task.closed !== undefined)
+      if (!isWhole) t.fail(`task ${seq} of ${told} is ${JSON.stringify(task)}`)
+    }
+    t.ok(tasks.length >= told && tasks.length <= told + 1, `${tasks.length} of ${told}`)
+  }
+})
+
+t.test('whoever takes over ends the commits of the one before', async (t) => {
+  const directory = folder(t)
+  const first = await open(directory)
+  t.match(await committed(first, submitted(submission(1, 2))), { kind: 'durable' })
+  const store = openStore(directory)
+  const epoch = takeOver(store)
+  const second = createEmbeddedLedger({
+    store,
+    id: first.id,
+    epoch,
+    directory,
+    hasRoom: room,
+  })
+  t.match(await committed(first, closed(1)), { kind: 'fenced' })
+  t.match(await committed(first, closed(2)), { kind: 'fenced' }, 'for good')
+  t.same(
+    (await replayed(second)).map(({ closed }) => closed),
+    [undefined, undefined],
+  )
+  t.match(await committed(second, closed(1)), { kind: 'durable' })
+  await second.close()
+  await first.close()
+})
+
+t.test('without room nothing new is taken, and outcomes are', async (t) => {
+  const directory = folder(t)
+  let isFull = false
+  const opened = await openEmbeddedLedger({ directory, newId, hasRoom: () => !isFull })
+  if (E.isLeft(opened)) throw new Error(opened.left)
+  const ledger = opened.right
+  t.match(await committed(ledger, submitted(submission(1, 1))), { kind: 'durable' })
+  isFull = true
+  t.match(await committed(ledger, submitted(submission(2, 1)), assigned(1)), {
+    kind: 'full',
+  })
+  t.equal(ledger.nextSequence(), 2)
+  t.same(ledger.task(1)?.assigned, [], 'nothing of it was applied')
+  t.match(await committed(ledger, closed(1)), { kind: 'durable' })
+  isFull = false
+  t.match(await committed(ledger, submitted(submission(2, 1))), { kind: 'durable' })
+  await ledger.close()
+  t.ok(hasSpace(directory))
+})
+
+t.test('what is damaged is refused with the remedy, and nobody dies of it', async (t) => {
+  const whole = folder(t)
+  await filled(whole)
+  const data = (directory: string) => join(directory, 'data.mdb')
+  const { size } = statSync(data(whole))
+  const patched = (directory: string, from: number, bytes: number, by: number) => {
+    const content = readFileSync(data(directory))
+    for (let at = from; at < from + bytes; at += 1) content[at] = (content[at] ?? 0) ^ by
+    writeFileSync(data(directory), content)
+  }
+  const rows: [what: string, damage: (directory: string) => void, says: RegExp][] = [
+    [
+      'gone',
+      (directory) => rmSync(data(directory)),
+      /data\.mdb is not there, though it was/,
+    ],
+    ['empty', (directory) => truncateSync(data(directory)), /data\.mdb is empty/],
+    [
+      'another file',
+      (directory) => writeFileSync(data(directory), 'x'.repeat(20_000)),
+      /is no database of a ledger/,
+    ],
+    [
+      'cut',
+      (directory) => truncateSync(data(directory), size / 2),
+      /reading it|it has no/,
+    ],
+    [
+      'pages without content',
+      (directory) => {
+        const content = readFileSync(data(directory))
+        content.fill(0, 8192, content.length)
+        writeFileSync(data(directory), content)
+      },
+      /reading it|it has no|Error/,
+    ],
+    [
+      'bits flipped',
+      (directory) => patched(directory, 8192, size - 8192, 0x10),
+      /cannot be read/,
+    ],
+  ]
+  for (const [what, damage, says] of rows) {
+    const directory = folder(t)
+    cpSync(whole, directory, { recursive: true })
+    // As after kill -9: it was not closed in good order.
+    rmSync(join(directory, 'clean'))
+    damage(directory)
+    const opened = await openEmbeddedLedger({ directory, newId, hasRoom: room })
+    if (E.isRight(opened)) {
+      t.fail(`${what}: it was opened`)
+      await opened.right.close()
+      continue
+    }
+    t.match(opened.left, says, what)
+    t.match(opened.left, /put back a copy of that folder, or move it away/, what)
+  }
+})
+
+t.test('a value that is not what was written is found by its checksum', async (t) => {
+  const directory = folder(t)
+  await filled(directory)
+  rmSync(join(directory, 'clean'))
+  const content = readFileSync(join(directory, 'data.mdb'))
+  // A word of a body, wherever its page is.
+  for (let at = content.indexOf('noop:'); at >= 0; at = content.indexOf('noop:', at + 1))
+    content.write('nope:', at)
+  writeFileSync(join(directory, 'data.mdb'), content)
+  const opened = await openEmbeddedLedger({ directory, newId, hasRoom: room })
+  t.match(opened, { left: /batches \d+ is not what was written/ })
+})
+
+t.test('a newer schema is refused; a start that was killed begins again', async (t) => {
+  const directory = folder(t)
+  const store = openStore(directory)
+  await store.root.close()
+  const begun = await open(directory)
+  t.equal(begun.id, 'abcdefghij')
+  await begun.close()
+  const newer = openStore(directory)
+  newer.meta.putSync('schema', 99)
+  await newer.root.close()
+  const opened = await openEmbeddedLedger({ directory, newId, hasRoom: room })
+  t.match(opened, { left: /written by a newer version \(schema 99, this one knows 1\)/ })
+})
