@@ -19,6 +19,7 @@ export const historyOf = async (
   const programs = programsOf(mesh)
   events.push(...programs.events)
   for (const taskId of taskIds) events.push(...(await recordOf(mesh, taskId)))
+  events.push(...carriedIn(mesh, events))
   events.sort((a, b) => a.atMs - b.atMs)
   const ledgerId = taskIds[0]?.slice(0, 10) ?? ''
   const [atMs, endMs] = [0, Date.now()]
@@ -39,6 +40,29 @@ const livesOf = ({ name: node, lives }: ChaosWorker): HistoryEvent[] =>
       ? []
       : [{ kind: 'ended-life', atMs: endedMs, node, boot } as const]),
   ])
+
+/**
+ * What a life found on its disk cannot be seen from outside, but by what came of it: it
+ * started what an earlier life of that worker had been given.
+ */
+const carriedIn = (mesh: ChaosMesh, events: readonly HistoryEvent[]): HistoryEvent[] =>
+  events.flatMap((event): HistoryEvent[] => {
+    if (event.kind !== 'started') return []
+    const { node, boot, taskId, attempt } = event
+    const boots = events.flatMap((one) =>
+      one.kind === 'assigned' &&
+      one.taskId === taskId &&
+      one.attempt === attempt &&
+      one.worker === node
+        ? [one.workerBoot]
+        : [],
+    )
+    if (boots.length === 0 || boots.includes(boot)) return []
+    const lives = mesh.workers.find(({ name }) => name === node)?.lives ?? []
+    const life = lives.find((one) => one.boot === boot)
+    const atMs = life?.bootedMs ?? event.atMs
+    return [{ kind: 'carried', atMs, node, boot, tasks: [{ taskId, attempt }] }]
+  })
 
 /** The life of a worker that was on at a time. */
 const bootAt = (mesh: ChaosMesh, node: string, atMs: number): string =>

@@ -40,9 +40,12 @@ const round = async (seed: number): Promise<number> => {
         'stall',
         'half',
         'manager',
+        'kill manager',
       ] as const)
+      const isManagers = what === 'manager' || what === 'kill manager'
       if (what === 'manager') await mesh.stopManager(Math.min(forMs, 700))
-      if (what === 'manager' || worker.harm(what, forMs))
+      if (what === 'kill manager') await mesh.killManager(Math.min(forMs, 700))
+      if (isManagers || worker.harm(what, forMs))
         faults.set(what, (faults.get(what) ?? 0) + 1)
     }
     for (const worker of mesh.workers) worker.heal()

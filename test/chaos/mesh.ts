@@ -103,6 +103,8 @@ export interface ChaosMesh {
   outcomes(taskIds: readonly string[]): Promise<readonly TaskDone[]>
   /** Stops the manager's process for a while. */
   stopManager(forMs: number): Promise<void>
+  /** Kills it, and starts it again after a while. */
+  killManager(forMs: number): Promise<void>
   close(): Promise<void>
 }
 
@@ -111,9 +113,11 @@ export const startMesh = async (count: number): Promise<ChaosMesh> => {
   const state = join(place, 'm')
   const log = join(place, 'log')
   const args = ['--role', 'manager', '--name', 'm', '--ping', '250ms', '--no-mdns']
-  const manager = spawn(process.execPath, [binary, ...args, '--state', state], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
+  const start = () =>
+    spawn(process.execPath, [binary, ...args, '--state', state], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+  let manager = start()
   const port = await portOf(manager)
   const workers: ChaosWorker[] = []
   for (let i = 1; i <= count; i++) {
@@ -146,6 +150,14 @@ export const startMesh = async (count: number): Promise<ChaosMesh> => {
       manager.kill('SIGSTOP')
       await new Promise((resolve) => setTimeout(resolve, forMs))
       manager.kill('SIGCONT')
+    },
+    killManager: async (forMs) => {
+      manager.kill('SIGKILL')
+      await once(manager, 'close')
+      await new Promise((resolve) => setTimeout(resolve, forMs))
+      manager = start()
+      // It takes the port of its last life, to which the relays lead.
+      if ((await portOf(manager)) !== port) throw new Error('Expected the same port')
     },
     close: async () => {
       await client.close()
