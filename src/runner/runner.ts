@@ -91,7 +91,7 @@ class ProcessRunner implements LocalRunner {
     const rung = options.rung ?? bestRung()
     const node = options.node ?? nameOf(dirname(this.#directory))
     endLeftOvers(node, rung, options.log)
-    options.log?.info('process trees', { rung: rung.kind, says: rung.says })
+    options.log?.debug('process trees', { rung: rung.kind, says: rung.says })
     const launching = {
       size: options.launchers ?? defaultSize(),
       path: options.launcherPath ?? defaultLauncherPath(),

@@ -193,16 +193,21 @@ t.test('a copied state directory is refused with its reason', async (t) => {
   )
 })
 
-t.test('100,000 lines are a batch like any other', async (t) => {
-  const lines = Array.from({ length: 100_000 }, (_, at) => `${at}\n`).join('')
-  const bad = file('almost', `${lines}\0\n`)
-  t.match(await hands.call('run', '--each-line', bad, '--', 'noop:'), {
-    code: 125,
-    stderr: /line 100001/,
-  })
-  const all = await hands.call('run', '--each-line', file('lines', lines), '--', 'noop:')
-  t.match(all, { code: 0, stderr: /100000 succeeded, 0 failed/ })
-})
+t.test(
+  'of 100,000 lines the bad one is named; 20,000 are a batch like any other',
+  async (t) => {
+    const linesUpTo = (length: number) =>
+      Array.from({ length }, (_, at) => `${at}\n`).join('')
+    const bad = file('almost', `${linesUpTo(100_000)}\0\n`)
+    t.match(await hands.call('run', '--each-line', bad, '--', 'noop:'), {
+      code: 125,
+      stderr: /line 100001/,
+    })
+    const many = file('lines', linesUpTo(20_000))
+    const all = await hands.call('run', '--each-line', many, '--', 'noop:')
+    t.match(all, { code: 0, stderr: /20000 succeeded, 0 failed/ })
+  },
+)
 
 t.test('after all of it the same three nodes run, and down leaves none', async (t) => {
   const nodes = await hands.list('nodes')
