@@ -80,6 +80,7 @@ const whatOf = (spec: RunSpec): AuditFields => ({
   program: spec.program,
   arguments: spec.arguments.length,
   directory: spec.directory,
+  ...(spec.account && { user: spec.account.name }),
 })
 
 const numberOf = (text: string | undefined): number | undefined =>

@@ -164,5 +164,9 @@ t.test('a program: started, signalled, ended, or not to be started', async (t) =
     ['ended', { ...ids, pid: 7, exit_code: undefined, signal: 'SIGTERM', run_ms: 12 }],
     ['not-started', { ...ids, code: 'EACCES' }],
   ])
+  const account = { name: 'nobody', uid: 65_534, gid: 65_534, home: '/' }
+  runner.start({ ...spec, account }, its)
+  events?.started(8)
+  t.match(lines.at(-1), ['started', { pid: 8, user: 'nobody' }])
   t.notMatch(JSON.stringify(lines), SECRET)
 })
