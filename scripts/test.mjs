@@ -58,7 +58,14 @@ const reporters = [
 ]
 const tested = run(
   process.execPath,
-  ['--test', '--test-concurrency=3', ...reporters, ...files],
+  [
+    '--import',
+    './scripts/own-coverage.mjs',
+    '--test',
+    '--test-concurrency=3',
+    ...reporters,
+    ...files,
+  ],
   // Seconds for one file: twenty times what the slowest needs on a free machine.
   { NODE_V8_COVERAGE: 'coverage/tmp', TAP_TIMEOUT: '120', MANYHANDS_TEST_CANARY: canary },
 )
