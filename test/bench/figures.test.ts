@@ -22,7 +22,7 @@ t.test('the median is the middle, the quantile what a share lies below', async (
   t.same([median([]), quantile([], 0.5)], [Number.NaN, Number.NaN])
 })
 
-t.test('a median lies between the least and the most, whatever the order', async () => {
+t.test('a median lies between the least and the most, whatever the order', async (t) => {
   fc.assert(
     fc.property(
       fc.array(fc.double({ noNaN: true, min: -1e9, max: 1e9 }), { minLength: 1 }),
@@ -37,6 +37,7 @@ t.test('a median lies between the least and the most, whatever the order', async
       },
     ),
   )
+  t.pass('in every case')
 })
 
 t.test(

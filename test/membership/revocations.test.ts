@@ -45,7 +45,10 @@ t.test('a worker that is taken out is cut off by nodes of other machines', async
   await t.test('a node that comes later hears of it at once', async (t) => {
     const late = await issueTo(maker, 'worker', 'late')
     const node = await beginNode(t, { state: late, join: [manager.node.url] })
-    await node.logged.when((line) => /revocations .*revoked=2/.test(line))
+    t.match(
+      await node.logged.when((line) => /revocations .*revoked=2/.test(line)),
+      /node=late/,
+    )
   })
 })
 

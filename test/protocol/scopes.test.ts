@@ -26,7 +26,7 @@ t.test('a pattern means the hosts that it says', async (t) => {
     t.equal(matchesGlob(glob, hostName), isMatch, `${glob} and ${hostName}`)
 })
 
-t.test('a pattern means what its regular expression would', async () => {
+t.test('a pattern means what its regular expression would', async (t) => {
   const letters = fc.constantFrom('a', 'b', '.', '-')
   const glob = fc.string({ unit: fc.constantFrom('a', 'b', '.', '*', '?'), maxLength: 8 })
   fc.assert(
@@ -39,6 +39,7 @@ t.test('a pattern means what its regular expression would', async () => {
     }),
     { numRuns: 2000 },
   )
+  t.pass('in every case')
 })
 
 t.test('a pattern made to be slow is not', async (t) => {
