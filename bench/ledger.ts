@@ -12,7 +12,7 @@ import { managerDefaults } from '../src/machines/manager-config.ts'
 import { TaskTable } from '../src/machines/tasks.ts'
 import type { Ledger } from '../src/ports.ts'
 import type { Change, Submission } from '../src/records.ts'
-import { startCarriedMesh } from './support/carried-mesh.ts'
+import { startCarriedMesh, taskRate } from './support/carried-mesh.ts'
 import { comparison } from './support/figures.ts'
 import { report } from './support/report.ts'
 import { interleave, median, quantile } from './support/rounds.ts'
@@ -32,19 +32,11 @@ const command: TaskRequest = { ...noop, job_addr: 'exec:/bin/true' }
 const compare = async (): Promise<void> => {
   const embedded = await startCarriedMesh('tls', 'embedded')
   const memory = await startCarriedMesh('tls', 'memory')
-  const rate = async ({ client }: typeof memory, task: TaskRequest, count: number) => {
-    const start = performance.now()
-    let completed = 0
-    for await (const { done } of client.runAll(Array(count).fill(task)))
-      if (done.state === 'completed') completed += 1
-    if (completed !== count) throw new Error(`only ${completed} of ${count} completed`)
-    return count / ((performance.now() - start) / 1000)
-  }
   const held = async (what: string, task: TaskRequest, count: number, goal: number) => {
     const pairs = await interleave(
       ROUNDS,
-      () => rate(embedded, task, count),
-      () => rate(memory, task, count),
+      () => taskRate(embedded, task, count),
+      () => taskRate(memory, task, count),
     )
     const beside = { what, yardstick: 'the ledger in memory', unit: '/s' }
     report(comparison({ ...beside, goal: ['>=', goal] }, pairs))

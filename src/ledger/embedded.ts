@@ -185,7 +185,14 @@ class EmbeddedLedger implements Ledger {
 
   async close(): Promise<void> {
     await this.#underWay
-    while (this.#dead === undefined && this.#retired.length > 0) await this.#commit([])
+    // What a full disk does not let it forget, the next life has once more.
+    let last: CommitResult = { kind: 'durable' }
+    while (
+      last.kind === 'durable' &&
+      this.#dead === undefined &&
+      this.#retired.length > 0
+    )
+      last = await this.#commit([])
     if (this.#dead?.kind === 'failed' && this.#dead.reason === CLOSED) return
     const isWhole = this.#dead === undefined
     this.#dead ??= { kind: 'failed', reason: CLOSED }

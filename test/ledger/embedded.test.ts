@@ -1,6 +1,6 @@
 // The embedded ledger on a disk: killed, damaged, full, taken over.
 
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import {
   cpSync,
   mkdtempSync,
@@ -128,6 +128,39 @@ t.test('without room nothing new is taken, and outcomes are', async (t) => {
   await ledger.close()
   t.ok(hasSpace(directory))
 })
+
+const small = mkdtempSync(join(tmpdir(), 'small-disk-'))
+const isMounted =
+  spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'none', small]).status === 0
+t.teardown(() => {
+  if (isMounted) spawnSync('umount', ['-l', small])
+  rmSync(small, { recursive: true, force: true })
+})
+
+t.test(
+  'on a full disk it closes all the same, and forgets nothing that it could not',
+  isMounted ? {} : { skip: 'no file system can be mounted here' },
+  async (t) => {
+    const store = openStore(small)
+    const epoch = takeOver(store)
+    const common = { id: newId(), epoch, directory: small, hasRoom: room }
+    const ledger = createEmbeddedLedger({ ...common, store })
+    await committed(ledger, submitted(submission(1, 1)), closed(1))
+    // LMDB says EIO of a disk without room.
+    const meta = Object.create(store.meta, {
+      ifVersion: { value: () => Promise.reject(new Error('EIO')) },
+    })
+    const full = createEmbeddedLedger({ ...common, store: { ...store, meta } })
+    await replayed(full)
+    t.match(await committed(full, closed(1)), { kind: 'full' })
+    full.retire([1])
+    await full.close()
+    const next = openStore(small)
+    const again = createEmbeddedLedger({ ...common, store: next, epoch: takeOver(next) })
+    t.match(await replayed(again), [{ seq: 1, closed: { state: 'completed' } }])
+    await again.close()
+  },
+)
 
 t.test('what is damaged is refused with the remedy, and nobody dies of it', async (t) => {
   const whole = folder(t)
