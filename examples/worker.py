@@ -1092,14 +1092,27 @@ class Guard:
     @staticmethod
     def watch(read_end: int) -> None:
         groups: set[int] = set()
+        beginning = 0
         with open(read_end, encoding="ascii") as lines:
             for line in lines:
-                (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
-        for group in groups:
+                word, group = line[0], int(line[1:])
+                if word == "?":
+                    beginning = group
+                elif word == "+":
+                    groups.add(group)
+                    beginning = 0
+                else:
+                    groups.discard(group)
+        for group in groups | {beginning} - {0}:
             kill_group(group, signal.SIGKILL)
 
     def say(self, word: str, group: int) -> None:
+        """`?` a group begins (0: it does not), `+` it has begun, `-` it is over."""
         os.write(self.write_end, f"{word}{group}\n".encode())
+
+    def say_beginning(self) -> None:
+        """In the child, before it is a program: this worker may be killed before it says `+`."""
+        self.say("?", os.getpid())
 
 
 def kill_group(group: int, number: int) -> None:
@@ -1157,8 +1170,10 @@ class Job:
                     cwd=folder.encode(),
                     env={name.encode(): value.encode() for name, value in variables.items()},
                     start_new_session=True,
+                    preexec_fn=self.guard.say_beginning,
                 )
         except (OSError, ValueError) as error:
+            self.guard.say("?", 0)
             for fd in opened:
                 os.close(fd)
             number = error.errno if isinstance(error, OSError) else errno.EINVAL

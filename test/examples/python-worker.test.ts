@@ -4,7 +4,7 @@
 
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import t from 'tap'
@@ -146,26 +146,45 @@ t.test(
   { skip: noPython },
   async (t) => {
     const marker = longSleep()
-    // Here it would never end; elsewhere it says its number.
-    const script = 'test "$MANYHANDS_HOST_NAME" = py && sleep "$0"; echo "$1"'
-    const run = mesh.start(
-      'run',
-      '--each-line',
-      '-',
-      '--',
-      'sh',
-      '-c',
-      script,
-      marker,
-      '{}',
-    )
+    // Here it would never end. Elsewhere it waits for the kill, lest that worker, if it is
+    // the faster, does all of them; then it says its number.
+    const killed = join(t.testdir(), 'killed')
+    const script =
+      'test "$MANYHANDS_HOST_NAME" = py && sleep "$0"; ' +
+      'until test -e "$2"; do sleep 0.05; done; echo "$1"'
+    const command = ['sh', '-c', script, marker, '{}', killed]
+    const run = mesh.start('run', '--each-line', '-', '--', ...command)
     const items = Array.from({ length: 12 }, (_, index) => String(index))
     run.child.stdin?.end(items.join('\n'))
     await until(() => processesWith(`sleep\0${marker}`).length === 2)
+    t.comment('both of its cores are taken')
     python?.child.kill('SIGKILL')
+    writeFileSync(killed, '')
     const { code, stdout, stderr } = await run.ended
+    t.comment('all its tasks are done')
     t.equal(code, 0, stderr)
     t.same(linesOf(stdout).sort(), items.sort())
+    await until(() => processesWith(marker).length === 0)
+  },
+)
+
+t.test(
+  'killed before it has noted a program, it leaves none either',
+  { skip: noPython },
+  async (t) => {
+    const marker = longSleep()
+    const script = `
+import os, subprocess, sys
+sys.path.insert(0, "examples")
+sys.dont_write_bytecode = True
+import worker
+guard = worker.Guard()
+beginning = guard.say_beginning
+subprocess.Popen(["sleep", sys.argv[1]], start_new_session=True, preexec_fn=beginning)
+os.kill(os.getpid(), 9)
+`
+    const ended = spawnSync('python3', ['-c', script, marker], { stdio: 'ignore' })
+    t.equal(ended.signal, 'SIGKILL')
     await until(() => processesWith(marker).length === 0)
   },
 )
