@@ -209,7 +209,9 @@ t.test(
       code: 1,
       stderr: /workers run here without a manager.*\n$/,
     })
-    const next = hands.node('manager', '--name', 'm', '--ping', '250ms')
+    // Its leases last longer than the longest pause between a worker's dials (10 s): it
+    // waits for the task's worker, however late that one looks again.
+    const next = hands.node('manager', '--name', 'm')
     Object.assign(nodes, { m: next })
     await next.said(/listening/)
     await until(
