@@ -1103,7 +1103,7 @@ class Guard:
                     beginning = 0
                 else:
                     groups.discard(group)
-        for group in groups | {beginning} - {0}:
+        for group in (groups | {beginning}) - {0}:
             kill_group(group, signal.SIGKILL)
 
     def say(self, word: str, group: int) -> None:
