@@ -12,10 +12,11 @@ import { managerDefaults } from '../src/machines/manager-config.ts'
 import { TaskTable } from '../src/machines/tasks.ts'
 import type { Ledger } from '../src/ports.ts'
 import type { Change, Submission } from '../src/records.ts'
-import { startCarriedMesh, taskRate } from './support/carried-mesh.ts'
+import { startCarriedMesh } from './support/carried-mesh.ts'
 import { comparison } from './support/figures.ts'
 import { report } from './support/report.ts'
 import { interleave, median, quantile } from './support/rounds.ts'
+import { taskRate } from './support/task-rate.ts'
 
 const ROUNDS = 5
 const NOOPS = 30_000
@@ -35,8 +36,8 @@ const compare = async (): Promise<void> => {
   const held = async (what: string, task: TaskRequest, count: number, goal: number) => {
     const pairs = await interleave(
       ROUNDS,
-      () => taskRate(embedded, task, count),
-      () => taskRate(memory, task, count),
+      () => taskRate(embedded.client, task, count),
+      () => taskRate(memory.client, task, count),
     )
     const beside = { what, yardstick: 'the ledger in memory', unit: '/s' }
     report(comparison({ ...beside, goal: ['>=', goal] }, pairs))

@@ -8,6 +8,7 @@ import { startMesh } from './support/mesh.ts'
 import { hasPeer } from './support/peers.ts'
 import { report } from './support/report.ts'
 import { interleave, median } from './support/rounds.ts'
+import { taskRate } from './support/task-rate.ts'
 import { beanstalkdRate } from './yardsticks/beanstalkd.ts'
 
 const TASKS = 50_000
@@ -17,14 +18,7 @@ const mesh = await startMesh()
 const client = await connect({ state: mesh.state })
 try {
   const task = { job_addr: 'noop:', arguments: [], timeout_ms: 0 }
-  const noops = async (): Promise<number> => {
-    const start = performance.now()
-    let completed = 0
-    for await (const { done } of client.runAll(Array(TASKS).fill(task)))
-      if (done.state === 'completed') completed += 1
-    if (completed !== TASKS) throw new Error(`only ${completed} of ${TASKS} completed`)
-    return TASKS / ((performance.now() - start) / 1000)
-  }
+  const noops = () => taskRate(client, task, TASKS)
   const what = 'noop tasks'
   const hasBeanstalkd = hasPeer('beanstalkd', what)
   const pairs = await interleave(ROUNDS, noops, () =>

@@ -2,10 +2,11 @@
 // sockets, measured in turn.
 
 import type { TaskRequest } from '../src/index.ts'
-import { startCarriedMesh, taskRate } from './support/carried-mesh.ts'
+import { startCarriedMesh } from './support/carried-mesh.ts'
 import { comparison } from './support/figures.ts'
 import { report } from './support/report.ts'
 import { interleave } from './support/rounds.ts'
+import { taskRate } from './support/task-rate.ts'
 
 const ROUNDS = 5
 const NOOPS = 30_000
@@ -24,8 +25,8 @@ try {
   ) => {
     const pairs = await interleave(
       ROUNDS,
-      () => taskRate(tls, task, count),
-      () => taskRate(plain, task, count),
+      () => taskRate(tls.client, task, count),
+      () => taskRate(plain.client, task, count),
     )
     const beside = { what, yardstick: 'plain sockets', unit: '/s' }
     report(comparison({ ...beside, goal: ['>=', goal] }, pairs))

@@ -8,7 +8,6 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import * as E from 'fp-ts/lib/Either.js'
-import type { TaskRequest } from '../../protocol/index.ts'
 import { Client } from '../../src/client/client.ts'
 import { Link } from '../../src/client/link.ts'
 import { systemClock as clock } from '../../src/clock.ts'
@@ -55,20 +54,6 @@ export const startCarriedMesh = async (
       await rm(state, { recursive: true, force: true })
     },
   }
-}
-
-/** Runs so many tasks through it: how many a second. Throws if one does not succeed. */
-export const taskRate = async (
-  { client }: CarriedMesh,
-  task: TaskRequest,
-  count: number,
-): Promise<number> => {
-  const start = performance.now()
-  let completed = 0
-  for await (const { done } of client.runAll(Array(count).fill(task)))
-    if (done.state === 'completed') completed += 1
-  if (completed !== count) throw new Error(`only ${completed} of ${count} completed`)
-  return count / ((performance.now() - start) / 1000)
 }
 
 const startProcess = async (args: readonly string[]) => {
