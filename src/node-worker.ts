@@ -3,6 +3,7 @@
 
 import { availableParallelism, totalmem } from 'node:os'
 import * as E from 'fp-ts/lib/Either.js'
+import { byOf } from './audit/requests.ts'
 import { machineBoot } from './identity/lock.ts'
 import { issuedLabels } from './machines/claims.ts'
 import { userLabels } from './machines/users.ts'
@@ -14,7 +15,7 @@ import { Worker } from './roles/worker.ts'
 import { WORKER_DEFAULTS, type WorkerConfig } from './roles/worker-config.ts'
 
 export const prepareWorker: PrepareRole = async (parts) => {
-  const { clock, random, log, options } = parts
+  const { clock, random, log, audit, options } = parts
   const config = configOf(parts)
   const isServing = options.processes ?? true
   return {
@@ -34,6 +35,8 @@ export const prepareWorker: PrepareRole = async (parts) => {
         outbox,
         log,
         config,
+        passedOver: (manager, reason) =>
+          audit.record('refused', { ...byOf(manager), reason }),
       })
       return {
         handlers: { ...worker.handlers, ...processes?.handlers },

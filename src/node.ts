@@ -15,7 +15,7 @@ import { systemClock, systemRandom } from './clock.ts'
 import { baseNameOf } from './identity/names.ts'
 import { type Revocations, watchRevoked } from './identity/revocations.ts'
 import { type Slot, takeSlot } from './identity/slots.ts'
-import { type MeshState, openState, stateDirectory } from './identity/state.ts'
+import { type OpenedState, openState, stateDirectory } from './identity/state.ts'
 import type { Party } from './identity/subject.ts'
 import { makeLog } from './log.ts'
 import { featuresOf, Membership, takenOut } from './membership/membership.ts'
@@ -114,7 +114,7 @@ export const startNode = async (
 /** With the slot that it took; whatever goes wrong, it is given back. */
 const startIn = async (
   slot: Slot,
-  state: MeshState,
+  state: OpenedState,
   options: NodeOptions,
   around: NodeSurroundings,
 ): Promise<Either<StartFailure, RunningNode>> => {
@@ -140,7 +140,7 @@ const faultOf = (error: unknown): StartFailure => {
 class Node implements RunningNode {
   readonly #options: NodeOptions
   readonly #around: NodeSurroundings
-  readonly #state: MeshState
+  readonly #state: OpenedState
   readonly #slot: Slot
   readonly #clock: Clock
   readonly #random: Random
@@ -160,7 +160,7 @@ class Node implements RunningNode {
   constructor(
     options: NodeOptions,
     around: NodeSurroundings,
-    state: MeshState,
+    state: OpenedState,
     slot: Slot,
   ) {
     const { clock = systemClock, random = systemRandom, writeLog: write } = around
@@ -261,8 +261,19 @@ class Node implements RunningNode {
       log: this.#log,
     })
     this.#audit = audit
+    const { meshId: mesh, isNew } = this.#state
+    const { certificate } = this.#slot
+    if (isNew) audit.record('mesh-made', { mesh })
+    if (certificate === 'made') this.#recordCertificate(audit, 'certified')
+    if (certificate === 'renewed') this.#recordCertificate(audit, 'renewed')
     audit.record('node-started', { role, node_id, boot_id, version, pid: process.pid })
     return audit
+  }
+
+  /** Its own. */
+  #recordCertificate(audit: Audit, event: 'certified' | 'renewed'): void {
+    const { hostName: peer, role, nodeId: node_id } = this.#slot.credentials.party
+    audit.record(event, { peer, role, node_id })
   }
 
   #watchRevoked(): Either<StartFailure, Revocations> {
@@ -298,7 +309,10 @@ class Node implements RunningNode {
       clock: this.#clock,
       random: this.#random,
       log: this.#log,
-      onRenewed: (renewed) => this.#transport.renew(renewed),
+      onRenewed: (renewed) => {
+        this.#transport.renew(renewed)
+        this.#recordCertificate(audit, 'renewed')
+      },
       onEnded: (reason) => this.#fail(reason),
     })
   }

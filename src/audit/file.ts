@@ -39,8 +39,8 @@ export interface AuditFileOptions {
 
 const PART_BYTES = 16 * 1024 * 1024
 const PARTS_KEPT = 8
-/** What anybody can cause: so many are told in one period, the rest is counted. */
-const LIMITED = new Set(['refused', 'denied'])
+/** What anybody can cause: so many of each are told in one period, the rest is counted. */
+const LIMITED = ['refused', 'denied', 'busy']
 const LIMIT = 100
 const PERIOD_MS = 10_000
 /** Lines that wait for the disk; beyond, they are counted. */
@@ -60,8 +60,8 @@ export class AuditFile implements Audit {
   #waiting: string[] = []
   #waitingBytes = 0
   #lost = 0
-  #limited = 0
-  #unsaid = 0
+  /** How often each of LIMITED came in this period. */
+  readonly #limited = new Map(LIMITED.map((event) => [event, 0]))
   #periodMs = Number.NEGATIVE_INFINITY
   #isWriting = false
   #isDue = false
@@ -96,7 +96,7 @@ export class AuditFile implements Audit {
   }
 
   record(event: string, fields: AuditFields = {}): void {
-    if (LIMITED.has(event) && this.#isTooOften()) return
+    if (this.#isTooOften(event)) return
     if (this.#waitingBytes > BUFFER_BYTES) {
       this.#lost += 1
       return
@@ -107,6 +107,7 @@ export class AuditFile implements Audit {
 
   /** Writes what waits, and syncs it. What the disk does not take is lost. */
   close(): Promise<void> {
+    this.#tellUntold()
     return new Promise((resolve) => {
       this.#closing = resolve
       this.#pump()
@@ -114,19 +115,24 @@ export class AuditFile implements Audit {
   }
 
   /** Counts it. */
-  #isTooOften(): boolean {
+  #isTooOften(event: string): boolean {
+    if (!this.#limited.has(event)) return false
     const nowMs = this.#options.clock.now()
     if (nowMs - this.#periodMs >= PERIOD_MS) {
-      const count = this.#unsaid
       this.#periodMs = nowMs
-      this.#limited = 0
-      this.#unsaid = 0
-      if (count > 0) this.record('refused-more', { count })
+      this.#tellUntold()
     }
-    this.#limited += 1
-    if (this.#limited <= LIMIT) return false
-    this.#unsaid += 1
-    return true
+    const count = (this.#limited.get(event) ?? 0) + 1
+    this.#limited.set(event, count)
+    return count > LIMIT
+  }
+
+  /** How many were too many in the period that ends. */
+  #tellUntold(): void {
+    for (const [of, count] of this.#limited) {
+      this.#limited.set(of, 0)
+      if (count > LIMIT) this.record('untold', { of, count: count - LIMIT })
+    }
   }
 
   #tellLost(): void {

@@ -6,13 +6,12 @@
 import * as E from 'fp-ts/lib/Either.js'
 import type { HostName } from '../../protocol/index.ts'
 import { isAuthorityHere } from '../identity/issue.ts'
-import { baseNameOf } from '../identity/names.ts'
 import { managersIn, openInvitation } from '../identity/open-invitation.ts'
-import { type MeshState, openState, stateDirectory } from '../identity/state.ts'
+import { type MeshState, stateDirectory } from '../identity/state.ts'
 import { type GrantOptions, grantOf } from './grant.ts'
 import { type Io, type MeshOptions, Sink, UsageError, withClient } from './io.ts'
 import { EXIT } from './outcome.ts'
-import { type Recorded, recordCommand } from './record-command.ts'
+import { openRecorded, type Recorded, recordCommand } from './record-command.ts'
 import { formatDuration } from './values.ts'
 
 export interface InviteOptions extends GrantOptions, MeshOptions {
@@ -30,7 +29,7 @@ type Granted = ReturnType<typeof grantOf>
 export const invite = async (io: Io, options: InviteOptions): Promise<number> => {
   const grant = grantOf(options)
   const directory = stateDirectory(options.state, io.env)
-  const state = await openState(directory, baseNameOf(io.env, 'node'))
+  const state = await openRecorded(io, directory)
   if (E.isLeft(state)) return await fail(new Sink(io.stderr), state.left.reason)
   return isAuthorityHere(state.right)
     ? await inviteHere(io, options, grant, state.right)

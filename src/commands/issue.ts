@@ -8,12 +8,12 @@ import type { HostName } from '../../protocol/index.ts'
 import { makePrivateDirectory } from '../identity/files.ts'
 import { makeBundle, makeMember } from '../identity/issue.ts'
 import { identityPath } from '../identity/slots.ts'
-import { type MeshState, openState, stateDirectory } from '../identity/state.ts'
+import { type MeshState, stateDirectory } from '../identity/state.ts'
 import type { Grant } from '../identity/subject.ts'
 import { type GrantOptions, grantOf } from './grant.ts'
 import { type Io, Sink, UsageError } from './io.ts'
 import { EXIT } from './outcome.ts'
-import { recordCommand } from './record-command.ts'
+import { openRecorded, recordCommand } from './record-command.ts'
 
 export interface IssueOptions extends GrantOptions {
   readonly state?: string
@@ -32,7 +32,7 @@ export const issue = async (io: Io, options: IssueOptions): Promise<number> => {
   const directory = stateDirectory(options.state, io.env)
   if (out !== undefined && existsSync(resolve(io.cwd, out)))
     return await fail(io, { reason: `${out} is there already` })
-  const state = await openState(directory)
+  const state = await openRecorded(io, directory)
   if (E.isLeft(state)) return await fail(io, state.left)
   const line = await (out === undefined
     ? issueHere(state.right, options, grant)

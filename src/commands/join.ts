@@ -17,6 +17,7 @@ import { type Invitation, readToken } from '../identity/token.ts'
 import { describeScopes } from './grant.ts'
 import { type Io, Sink, UsageError } from './io.ts'
 import { EXIT } from './outcome.ts'
+import { recordCommand } from './record-command.ts'
 
 export interface JoinVerbOptions {
   readonly state?: string
@@ -50,14 +51,14 @@ export const join = async (
   const isFixed = options.name !== undefined
   const joined = await joinMesh({ invitation, ...place, name, isFixed })
   if (E.isLeft(joined)) return await fail(io, joined.left)
-  return await settle(io, directory, joined.right, standing)
+  return await settle(io, directory, joined.right, { standing, meshId })
 }
 
 const settle = async (
   io: Io,
   directory: string,
   membership: Membership,
-  standing: Standing,
+  { standing, meshId }: { readonly standing: Standing; readonly meshId: string },
 ): Promise<number> => {
   const { warning, hostName, role, peers, scopes } = membership
   const stderr = new Sink(io.stderr)
@@ -68,6 +69,11 @@ const settle = async (
     await stderr.line(
       `manyhands: the unused mesh that was here is now in ${placed.right}`,
     )
+  await recordCommand(io, directory, 'joined-mesh', {
+    mesh: meshId,
+    ...{ peer: hostName, role, scopes },
+    ...(placed.right !== undefined && { replaced: placed.right }),
+  })
   const next =
     role === 'client'
       ? 'manyhands nodes'

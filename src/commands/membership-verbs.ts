@@ -169,8 +169,9 @@ out. That the end was cut off shows only to somebody who kept the hash that veri
 elsewhere: --has. Arguments, variables, input and secrets are never recorded.
 
 Events: node-started, node-stopped; asked (with the answer), started, not-started, signalled,
-ended, forbidden; refused (a connection, a join), denied (a request); invited, joined,
-certified, revoked, revocations; audit-end-cut, audit-lost, audit-broken.
+ended, forbidden; refused (a connection, a join, a manager), denied and busy (a request);
+mesh-made, invited, joined, joined-mesh, certified, renewed, revoked, revocations; untold (how
+many refusals of a kind beyond 100 in 10 s), audit-end-cut, audit-lost, audit-broken.
 Exit codes: 1 a log does not hold, or a hash is in none; 3 no such log.`,
   })
     .argument('<verify|show>', 'what to do')

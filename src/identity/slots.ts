@@ -26,12 +26,16 @@ const LastFile = t.type({ port: t.Int })
 /** More nodes of one role on one machine than anybody starts by intent. */
 const MAX_SUFFIX = 1000
 
+/** What became of a slot's certificate when the slot was taken. */
+export type CertificateOrigin = 'kept' | 'made' | 'renewed'
+
 /** A node's slot, held until `release`. */
 export interface Slot {
   readonly directory: string
   /** Where its key and certificate are. */
   readonly identity: string
   readonly credentials: Credentials
+  readonly certificate: CertificateOrigin
   readonly nodeId: NodeId
   readonly hostName: HostName
   /** Where the node of this slot listened the last time; peers look there first. */
@@ -120,12 +124,14 @@ const takeNamed = async (
   return credentials
 }
 
+type Certified = Pick<Slot, 'credentials' | 'certificate'>
+
 /** The identity that the slot keeps for good, made at its first use. Called under its lock. */
 const credentialsOf = async (
   state: MeshState,
   role: NodeType,
   hostName: HostName,
-): Promise<Either<StateFailure, Credentials>> => {
+): Promise<Either<StateFailure, Certified>> => {
   const place = identityPath(state.directory, role, hostName)
   const slot = slotPath(state.directory, role, hostName)
   // Who was killed while making an identity here is dead: the lock is ours.
@@ -133,9 +139,19 @@ const credentialsOf = async (
     if (name.startsWith('.new-')) rmSync(join(slot, name), { recursive: true })
   const known = readCredentials(place, state.trust)
   if (E.isLeft(known)) return known
-  if (known.right === undefined) return makeMember(state, { role, hostName, place })
-  return E.right(await renewedHere({ state, place, credentials: known.right }))
+  if (known.right === undefined) {
+    const made = await makeMember(state, { role, hostName, place })
+    return E.map((credentials: Credentials) => certified(credentials, 'made'))(made)
+  }
+  const credentials = await renewedHere({ state, place, credentials: known.right })
+  const isSame = credentials === known.right
+  return E.right(certified(credentials, isSame ? 'kept' : 'renewed'))
 }
+
+const certified = (
+  credentials: Credentials,
+  certificate: CertificateOrigin,
+): Certified => ({ credentials, certificate })
 
 /** Names are one space for all roles: is a node of another role alive under it? */
 const holderOfName = (
@@ -161,7 +177,7 @@ const inUse = (path: string, reason: string): StateFailure => ({
 
 const slotOf = (
   directory: string,
-  credentials: Credentials,
+  { credentials, certificate }: Certified,
   lock: DirectoryLock,
 ): Slot => {
   const addressFile = join(directory, 'address.json')
@@ -174,6 +190,7 @@ const slotOf = (
     directory,
     identity: identityIn(directory),
     credentials,
+    certificate,
     hostName,
     nodeId,
     lastPort: E.isRight(last) ? last.right.port : undefined,

@@ -47,6 +47,12 @@ export interface MeshState {
   readonly client: Credentials
 }
 
+/** As it was opened. */
+export interface OpenedState extends MeshState {
+  /** Was the mesh made by this opening? */
+  readonly isNew: boolean
+}
+
 /** Why the state directory cannot be used. `reason` names the remedy where there is one. */
 export type StateFailure =
   | CredentialsFault
@@ -120,13 +126,15 @@ export const readState = (directory: string): Either<StateFailure, MeshState> =>
 export const openState = async (
   directory: string,
   baseName: HostName = baseNameOf(process.env, hostname()),
-): Promise<Either<StateFailure, MeshState>> => {
+): Promise<Either<StateFailure, OpenedState>> => {
+  let isNew = false
   try {
     makePrivateDirectory(directory)
     const fault = accessFault(directory, 'directory')
     if (fault !== undefined) return E.left({ kind: 'access', ...fault })
     sweepDrafts(directory)
-    if (!existsSync(placesOf(directory).mesh)) await createMesh(directory, baseName)
+    if (!existsSync(placesOf(directory).mesh))
+      isNew = await createMesh(directory, baseName)
   } catch (error) {
     return E.left({
       kind: 'access',
@@ -137,13 +145,14 @@ export const openState = async (
   const state = readState(directory)
   if (E.isRight(state) && existsSync(placesOf(directory).authorityKey))
     claimName({ directory, party: state.right.client.party, holder: CLIENT })
-  return state
+  return E.map((its: MeshState) => ({ ...its, isNew }))(state)
 }
 
 /** The client's folder, beside the mesh's own files. */
 const CLIENT = join('mesh', 'client')
 
-const createMesh = async (directory: string, baseName: HostName): Promise<void> => {
+/** Resolves with true if this one made it: another start may be first, and its mesh is ours then. */
+const createMesh = async (directory: string, baseName: HostName): Promise<boolean> => {
   const { certify, makeAuthority, makeKeys, toPem } = await import('./x509.ts')
   const authority = await makeAuthority()
   const { privateKey, publicKey } = makeKeys()
@@ -156,8 +165,7 @@ const createMesh = async (directory: string, baseName: HostName): Promise<void> 
     scopes: ALL_SCOPES,
   } as const
   const certificate = await certify(authority, client, publicKey)
-  // Another start may be first: its mesh is ours then.
-  placeDirectory(placesOf(directory).mesh, {
+  return placeDirectory(placesOf(directory).mesh, {
     'ca.key': toPem(authority.key),
     'ca.pem': authority.certificatePem,
     ...credentialFiles(toPem(privateKey), certificate, 'client'),

@@ -41,8 +41,8 @@ export interface LinkEvents {
     body: RequestOf<K>,
     respond: Respond<K>,
   ): void
-  /** It asked what it may not; it was told so. */
-  denied?(link: Link, kind: Kind): void
+  /** It asked what it may not, or more than its share; it was told so. */
+  refused?(link: Link, how: 'denied' | 'busy', kind?: Kind): void
   /** The link has ended; `peer` tells whether it ever was introduced. Called once. */
   ended(link: Link, ending: Ending): void
 }
@@ -93,10 +93,11 @@ export class Link {
         const waitMs = options.rate?.take(clock.now()) ?? 0
         if (waitMs > 0) {
           respond('Error', { code: 'busy', retry_after_ms: waitMs, message: TOO_FAST })
+          options.events.refused?.(this, 'busy', kind)
           return
         }
         if (isDenied(this.#denials, kind, respond)) {
-          options.events.denied?.(this, kind)
+          options.events.refused?.(this, 'denied', kind)
           return
         }
         options.events.request(this, kind, body, respond)
@@ -106,6 +107,9 @@ export class Link {
         own: () => self,
         accept: (peer) => this.#judge(peer),
         onIntroduced: (peer) => this.#introduced(peer),
+      },
+      onCounted: (what) => {
+        if (what === 'busy') options.events.refused?.(this, 'busy')
       },
       onStalled: () => this.terminate('it takes nothing any more'),
       onTimeouts: () => this.terminate('it answers nothing any more'),

@@ -14,7 +14,18 @@ import type {
   Respond,
 } from '../../protocol/index.ts'
 import { CLOSE } from '../../protocol/limits.ts'
-import type { Audit, Clock, Log, Loss, Mesh, Peer, Random, Settle } from '../ports.ts'
+import type { Party } from '../identity/subject.ts'
+import type {
+  Audit,
+  AuditFields,
+  Clock,
+  Log,
+  Loss,
+  Mesh,
+  Peer,
+  Random,
+  Settle,
+} from '../ports.ts'
 import { CLOSE_COPIED, CLOSE_CROWDED, CLOSE_FALSE_CLAIM, type Ending } from './closing.ts'
 import { CROWD_LIMITS, Crowd, type CrowdLimits } from './crowd.ts'
 import { Dialler } from './dialler.ts'
@@ -258,6 +269,7 @@ export class NodeMesh implements Mesh {
     if (this.#closed !== undefined) void link.close()
     else if (objection !== undefined) {
       log.warn('one connection too many', { peer: party.hostName, reason: objection })
+      this.#record('refused', party, { reason: objection })
       link.end(CLOSE_CROWDED, objection)
     }
     return link
@@ -273,11 +285,13 @@ export class NodeMesh implements Mesh {
   readonly #events: LinkEvents = {
     introduced: (link) => this.#introduced(link),
     request: (link, kind, body, respond) => this.#dispatch(link, kind, body, respond),
-    denied: ({ party }, kind) => {
-      const { hostName: by, role, nodeId: node_id } = party
-      this.#options.audit?.record('denied', { kind, by, role, node_id })
-    },
+    refused: ({ party }, how, kind) => this.#record(how, party, { kind }),
     ended: (link, ending) => this.#ended(link, ending),
+  }
+
+  #record(event: string, party: Party, fields: AuditFields): void {
+    const { hostName: by, role, nodeId: node_id } = party
+    this.#options.audit?.record(event, { ...fields, by, role, node_id })
   }
 
   #introduced(link: Link): void {

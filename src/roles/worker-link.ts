@@ -50,6 +50,8 @@ export interface LinkPorts {
   readonly lease: (untilMs: number) => void
   readonly flush: (ledgerId: LedgerId) => void
   readonly end: (kind: 'orphan' | 'forget' | 'release', ledgerId: LedgerId) => void
+  /** A manager that may not manage it: told once. */
+  readonly passedOver?: (manager: Peer, reason: string) => void
 }
 
 /** How long a manager may take to answer a page of the inventory. */
@@ -136,10 +138,12 @@ export class WorkerLink {
   }
 
   /** The manager is told at each connection, the log of this worker once. */
-  #passOver({ nodeId, hostName }: Peer, reason: string): void {
+  #passOver(manager: Peer, reason: string): void {
+    const { nodeId, hostName } = manager
     if (!this.#passedOver.has(nodeId)) {
       this.#passedOver.add(nodeId)
       this.#ports.log.warn('manager-passed-over', { peer: hostName, reason })
+      this.#ports.passedOver?.(manager, reason)
     }
     const bye = { rel: NO_REL, reason }
     this.#ports.mesh.ask(nodeId, 'ManagerBye', bye, BYE_MS, () => undefined)

@@ -48,6 +48,8 @@ export interface WorkerPorts {
   readonly outbox: Outbox
   readonly log: Log
   readonly config: WorkerConfig
+  /** A manager that may not manage this worker: told once of each. */
+  readonly passedOver?: (manager: Peer, reason: string) => void
 }
 
 /** What a worker is busy with. */

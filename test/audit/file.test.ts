@@ -171,16 +171,22 @@ t.test(
   'what anybody can cause is told a hundred times in ten seconds, then counted',
   async (t) => {
     const clock = createManualClock()
-    const { open, events } = opener(t, { clock })
+    const { open, events, path } = opener(t, { clock })
     const audit = open()
-    for (let n = 0; n < 500; n += 1) audit.record(n % 2 === 0 ? 'refused' : 'denied')
+    for (let n = 0; n < 500; n += 1) audit.record('busy')
+    audit.record('refused', { one: 'is not hidden by the flood of another' })
     audit.record('asked')
     clock.advance(10_000)
-    audit.record('refused')
+    for (let n = 0; n < 101; n += 1) audit.record('denied')
     await audit.close()
     const all = await events()
-    t.equal(all.filter((event) => event === 'refused' || event === 'denied').length, 101)
-    t.same(all.slice(100), ['asked', 'refused-more', 'refused'])
+    t.same(new Set(all.slice(0, 100)), new Set(['busy']))
+    t.same(all.slice(100, 104), ['refused', 'asked', 'untold', 'denied'])
+    t.same(all.slice(-2), ['denied', 'untold'], 'at the end too')
+    t.equal(all.length, 100 + 2 + 1 + 100 + 1)
+    const text = readFileSync(path, 'utf8')
+    t.match(text, /"event":"untold","of":"busy","count":400/)
+    t.match(text, /"event":"untold","of":"denied","count":1[,}]/)
   },
 )
 

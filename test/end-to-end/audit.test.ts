@@ -20,6 +20,7 @@ const events = async (...flags: string[]) =>
 
 t.test('what was asked, started, ended, let in and refused is told', async (t) => {
   await hands.mesh('w1')
+  t.match(await events('--event', 'mesh-made'), [{ log: 'node-m', mesh: /^\w{20}$/ }])
   const command = ['sh', '-c', 'exit 3', SECRET]
   await hands.call('run', '--env', `TOKEN=${SECRET}`, '--', ...command)
   const out = join(t.testdir({}), 'vault')
@@ -42,13 +43,12 @@ t.test('what was asked, started, ended, let in and refused is told', async (t) =
   t.match(started, { log: 'node-w1', event: 'started', program: /\/sh$/, arguments: 3 })
   t.match(ended, { event: 'ended', pid: started.pid, task: started.task, exit_code: 3 })
   const changed = await events('--event', 'certified', '--event', 'revoked')
-  t.match(changed[0], {
-    log: 'commands',
-    event: 'certified',
-    peer: 'vault',
-    role: 'worker',
-  })
-  t.match(changed[1], { event: 'revoked', peer: 'vault' })
+  t.match(changed, [
+    { log: 'node-m', event: 'certified', peer: 'm', role: 'manager' },
+    { log: 'node-w1', event: 'certified', peer: 'w1', role: 'worker' },
+    { log: 'commands', event: 'certified', peer: 'vault', role: 'worker' },
+    { log: 'commands', event: 'revoked', peer: 'vault' },
+  ])
   t.equal(await hands.text('audit', 'show', '--by', 'nobody'), '')
 })
 

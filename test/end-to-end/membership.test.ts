@@ -32,6 +32,9 @@ t.test('an invited machine runs tasks, until it is taken out', async (t) => {
   const late = await there.call('join', token, '--at', at, '--force')
   t.match(late, { code: 1, stderr: /nobody to join at/ })
 
+  const recorded = await there.text('audit', 'show', '--event', 'joined-mesh', '--json')
+  t.match(JSON.parse(recorded), { log: 'commands', peer: 'pi', role: 'worker' })
+
   // It has no manager of its own and was told where the mesh's is.
   const worker = there.node('worker', '--cores', '1')
   await worker.said(/phase=managed/)

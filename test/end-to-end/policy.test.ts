@@ -20,6 +20,12 @@ t.test('a worker runs what its owner allows, for whom its owner allows', async (
   await limited.said(/phase=managed/)
   const proud = worker('proud', '--manager', 'other')
   await proud.said(/manager-passed-over.* peer=m /)
+  const refused = ['--event', 'refused', '--by', 'm', '--json']
+  for (let line = ''; line === ''; ) {
+    line = await hands.text('audit', 'show', 'node-proud', ...refused)
+    if (line !== '')
+      t.match(JSON.parse(line), { role: 'manager', reason: /other managers/ })
+  }
 
   t.match(await hands.call('run', '--', join(tools, 'greet'), 'you'), {
     code: 0,

@@ -8,6 +8,7 @@ import { systemClock } from '../../src/clock.ts'
 import { CROWD_LIMITS, Crowd, Rate } from '../../src/mesh/crowd.ts'
 import { dialMesh } from '../../src/mesh/dial.ts'
 import { knock } from '../../src/mesh/knock.ts'
+import type { Audit } from '../../src/ports.ts'
 import { memberOf } from './members.ts'
 import { askOn, openNode } from './support.ts'
 
@@ -72,7 +73,11 @@ const crowd = { ...CROWD_LIMITS, ofOneMember: 2, requestsPerSecond: REQUESTS }
 t.test(
   'more requests than its share are answered busy, and when to come again',
   async (t) => {
-    const node = await openNode({ self: { node_type: 'manager' }, crowd })
+    const recorded: object[] = []
+    const audit: Audit = {
+      record: (event, fields) => recorded.push({ event, ...fields }),
+    }
+    const node = await openNode({ self: { node_type: 'manager' }, crowd, audit })
     t.teardown(() => node.mesh.close())
     const member = await memberOf({ node_type: 'worker' })
     const dialled = await dialMesh({ url: node.url, clock: systemClock, ...member })
@@ -88,6 +93,9 @@ t.test(
     const busy = { code: 'busy', message: /more requests a second/ }
     t.match(answers[3], E.right({ body: busy }))
     t.ok(E.isRight(answers[3] ?? E.left(0)) && retryAfter(answers[3]) <= 334)
+    const busyOne = { event: 'busy', kind: 'ManagerPing', role: 'worker' }
+    t.match(recorded, [busyOne, busyOne])
+    t.equal(recorded.length, 2)
   },
 )
 
