@@ -116,6 +116,12 @@ const job = {
     output: OutputPolicy,
     /** When the manager is lost for the length of a lease; default `finish`. */
     on_orphan: Word('OnOrphan', ['finish', 'kill']),
+    /**
+     * Never run again while the worker that was given it may be alive: after that worker is
+     * lost it waits for its word or its next boot, or until somebody cancels the task. A
+     * worker that gives it up unstarted says so. Default false.
+     */
+    exclusive: t.boolean,
     requires: Requires,
   },
 }
@@ -264,7 +270,7 @@ export const TaskState = Word('TaskState', [
 ])
 export type TaskState = t.TypeOf<typeof TaskState>
 
-/** One hand-out of a task in its record: where, when, and how it ended. */
+/** One hand-out of a task in its record: where, when, and how it ended (a kind of error, or why it was taken back). */
 export const AttemptRecord = fields(
   { attempt: Attempt, host_name: HostName, node_id: Text(100), sent_ms: Milliseconds },
   { started_ms: Milliseconds, ended_ms: Milliseconds, pid: Uint, ended: Text(255) },
@@ -289,6 +295,9 @@ export const TaskSummary = fields(
     run_ms: Milliseconds,
     exit_code: Uint,
     error: ErrorKind,
+    /** Submitted by TasksRetry: the task that it repeats; and the last that repeats this one. */
+    retry_of: TaskId,
+    retried_as: TaskId,
   },
 )
 export type TaskSummary = t.TypeOf<typeof TaskSummary>

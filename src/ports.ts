@@ -22,7 +22,7 @@ import type {
   TaskId,
 } from '../protocol/index.ts'
 import type { AskFailure, JobFailure } from './failures.ts'
-import type { Account, Change, RecordedTask, Submission } from './records.ts'
+import type { Account, Change, Forgotten, RecordedTask, Submission } from './records.ts'
 
 /** Ends a timer; calling it late or twice does nothing. */
 export type Cancel = () => void
@@ -248,8 +248,8 @@ export interface Ledger {
   list(before: number, limit: number): readonly RecordedTask[]
   /** These closed tasks are no longer asked for; the engine drops them when it suits it. */
   retire(seqs: readonly number[]): void
-  /** How many closed tasks of a batch were retired: its log counts on from them. */
-  forgotten(batch: string): number
+  /** The closed tasks of a batch that were retired: its log counts on from them. */
+  forgotten(batch: string): Forgotten
   stats(): { readonly open: number; readonly closed: number }
   /** Waits for commits under way. */
   close(): Promise<void>

@@ -16,6 +16,10 @@ export interface Submission {
   readonly tasks: readonly TaskRequest[]
   /** The manager's wall clock. */
   readonly atMs: number
+  /** More failed tasks of the batch than this end it. */
+  readonly maxFails?: number
+  /** The sequences of the tasks that these repeat, in the same order. */
+  readonly retryOf?: readonly number[]
 }
 
 export interface Submitted {
@@ -36,6 +40,20 @@ export interface Assigned {
   readonly atMs: number
 }
 
+/** How a hand-out went, as far as it is known: wall clock, and why it was over. */
+export interface Ran {
+  readonly startedMs?: number
+  readonly pid?: number
+  readonly endedMs?: number
+  readonly ended?: string
+}
+
+/** Of a node's hand-out of an attempt. */
+export interface RanAs extends Ran {
+  readonly attempt: number
+  readonly nodeId: string
+}
+
 /** A task waits again, under a new attempt. `notBeforeMs`: Unix milliseconds, 0 = now. */
 export interface Requeued {
   readonly kind: 'requeued'
@@ -44,6 +62,8 @@ export interface Requeued {
   readonly failures: number
   readonly losses: number
   readonly notBeforeMs: number
+  /** Hand-outs of which something new is known. */
+  readonly ran?: readonly RanAs[]
 }
 
 /** The one outcome of a task. */
@@ -56,9 +76,21 @@ export interface Closed {
   readonly failures: number
   readonly losses: number
   readonly endedMs: number
+  readonly ran?: readonly RanAs[]
 }
 
 export type Change = Submitted | Assigned | Requeued | Closed
+
+/** A hand-out as a ledger remembers it. */
+export interface Recalled extends Assigned {
+  readonly ran?: Ran
+}
+
+/** What is no longer known of a batch one by one: closed tasks, and how many of them had failed. */
+export interface Forgotten {
+  readonly closed: number
+  readonly failed: number
+}
 
 /** A task as a ledger remembers it: the body, and the last of each change. */
 export interface RecordedTask {
@@ -71,7 +103,7 @@ export interface RecordedTask {
   /** Of the last requeue, if it was not assigned since; else 0. */
   readonly notBeforeMs: number
   /** The last hand-outs of an open task, oldest first; an engine may drop a closed one's. */
-  readonly assigned: readonly Assigned[]
+  readonly assigned: readonly Recalled[]
   readonly closed?: Closed
 }
 

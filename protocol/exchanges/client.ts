@@ -48,8 +48,16 @@ export const client = {
       'Hands in tasks; answered when their record is durable. The same key again: the same ids.',
     request: fields(
       { key: Text(64), tasks: List(TaskRequest, TASKS_PER_MESSAGE) },
-      /** Groups submissions for TasksWait and TasksCancel; default: the key. */
-      { batch: Text(64) },
+      {
+        /** Groups submissions for TasksWait and TasksCancel; default: the key. */
+        batch: Text(64),
+        /**
+         * Once more than so many tasks of the batch have failed, what is open of it is
+         * aborted, and further submissions are refused as `stopped`. Of several that are
+         * said for one batch the least holds. Default: any number may fail.
+         */
+        max_fails: Uint,
+      },
     ),
     answers: { TasksSubmitted: Submitted, Refused },
   }),

@@ -28,6 +28,8 @@ export interface BatchProgress {
   /** Of those done: not completed. */
   readonly failed: number
   readonly running: number
+  /** Why the mesh ended the batch (`maxFails`); undefined: it did not. */
+  readonly stopped: string | undefined
 }
 
 /** A task's outcome with its place in the input, from 0. */
@@ -63,6 +65,7 @@ class Batch implements BatchRun {
   #done = 0
   #failed = 0
   #running = 0
+  #stopped: string | undefined
   /** Handed to pagesOf, counted before their page is recorded. */
   #taken = 0
   #isComplete = false
@@ -75,8 +78,8 @@ class Batch implements BatchRun {
   readonly #submission: Promise<unknown>
 
   constructor(link: Link, tasks: Tasks, options: RunAllOptions) {
-    const { key, batch } = keyOf(options)
-    this.batch = batch
+    const its = keyOf(options)
+    this.batch = its.batch
     this.#link = link
     this.#maxOpen = options.maxOpen ?? 4096
     const { signal } = options
@@ -92,8 +95,7 @@ class Batch implements BatchRun {
       link,
       this.#counted(tasks),
       {
-        key,
-        batch,
+        ...its,
         signal: this.#stop.signal,
         gate: () => this.#room(),
         onFailure: (error) => this.#fail(error),
@@ -120,10 +122,18 @@ class Batch implements BatchRun {
       done: this.#done,
       failed: this.#failed,
       running: this.#running,
+      stopped: this.#stopped,
     }
   }
 
   #fail(error: unknown): void {
+    // Too many had failed: what was handed in before is told of to its end.
+    const its = error instanceof ClientError ? error.failure : undefined
+    if (its?.kind === 'rejected' && its.code === 'stopped' && this.#submitted > 0) {
+      this.#stopped ??= its.message
+      this.#stop.abort()
+      this.#stir()
+    }
     // A page that a cancellation cut short is no failure.
     if (this.#stop.signal.aborted) return
     this.#failure = { error }
@@ -207,6 +217,7 @@ class Batch implements BatchRun {
       this.#indexes.delete(one.task_id)
       this.#done++
       if (one.state !== 'completed') this.#failed++
+      if (one.error?.kind === 'Aborted') this.#stopped ??= one.error.reason
       all.push({ index, done: one })
     }
     this.#stir()

@@ -17,7 +17,17 @@ export interface SubmitOptions {
   readonly key?: string
   /** Groups tasks for wait and cancel; default: the key. At most 64 characters. */
   readonly batch?: string
+  /** Once more tasks of the batch than this have failed, what is open of it is aborted. */
+  readonly maxFails?: number
   readonly signal?: AbortSignal
+}
+
+/** What each of its pages is submitted with. */
+interface Submitting {
+  readonly key: string
+  readonly batch: string
+  readonly maxFails?: number
+  readonly signal?: AbortSignal | undefined
 }
 
 /** Pages that may be under way at once: enough to hide the round trip. */
@@ -38,7 +48,7 @@ export const newKey = (): string => {
 }
 
 /** Checks what the caller gave; throws a RangeError. */
-export const keyOf = (options: SubmitOptions): { key: string; batch: string } => {
+export const keyOf = (options: SubmitOptions): Omit<Submitting, 'signal'> => {
   const key = options.key ?? newKey()
   const batch = options.batch ?? key
   if (key === '' || key.length > 48)
@@ -47,20 +57,28 @@ export const keyOf = (options: SubmitOptions): { key: string; batch: string } =>
     throw new RangeError(
       `Expected \`batch\` to have 1 to 64 characters, got ${batch.length}`,
     )
-  return { key, batch }
+  const { maxFails } = options
+  if (maxFails !== undefined && !(Number.isSafeInteger(maxFails) && maxFails >= 0))
+    throw new RangeError(`Expected \`maxFails\` to be 0 or more, got ${maxFails}`)
+  return { key, batch, ...(maxFails !== undefined && { maxFails }) }
 }
 
 /** Hands in one page; the ids in the order of its tasks. */
 export const submitPage = async (
   link: Link,
-  page: { readonly key: string; readonly batch: string },
+  { key, batch, maxFails }: Omit<Submitting, 'signal'>,
   tasks: readonly TaskRequest[],
   signal?: AbortSignal,
 ): Promise<readonly string[]> => {
   for (let attempt = 0; ; attempt++) {
     const answer = await link.ask(
       'TasksSubmit',
-      { key: page.key, batch: page.batch, tasks: [...tasks] },
+      {
+        key,
+        batch,
+        tasks: [...tasks],
+        ...(maxFails !== undefined && { max_fails: maxFails }),
+      },
       { timeoutMs: 20_000, signal },
     )
     if (answer.kind === 'TasksSubmitted') return answer.body.task_ids
@@ -86,10 +104,7 @@ export interface SubmittedPage {
   readonly taskIds: readonly string[]
 }
 
-export interface SubmitAllOptions {
-  readonly key: string
-  readonly batch: string
-  readonly signal?: AbortSignal | undefined
+export interface SubmitAllOptions extends Submitting {
   /** Awaited before each page: keeps a submission from running far ahead of the work. */
   readonly gate?: (() => Promise<void> | undefined) | undefined
   /** Told at once of a page that failed, while the source may be silent for long. */
@@ -115,7 +130,7 @@ export const submitAll = async (
     const key = number === 0 ? options.key : `${options.key}.${number}`
     const sending: Promise<void> = submitPage(
       link,
-      { key, batch: options.batch },
+      { ...options, key },
       page,
       options.signal,
     ).then(

@@ -71,6 +71,14 @@ export class BatchDisplay {
     await this.say(`'${oneLine(item, 60)}'${where} ${describeError(done.error)}`)
   }
 
+  /** The mesh ended it: said even to who wants no progress. */
+  async stopped(why: string, submitted: number): Promise<void> {
+    const { total = submitted } = this.#options
+    const left = total - submitted
+    const rest = left > 0 ? `; ${left} items were not handed in` : ''
+    await this.say(`stopped: ${why}${rest}`)
+  }
+
   async say(text: string): Promise<void> {
     await this.clear()
     await this.#stderr.line(`manyhands: ${text}`)

@@ -23,6 +23,7 @@ import { checkCommand, type TaskFlags, taskMaker } from './task-flags.ts'
 
 export interface EachFlags extends ItemFlags {
   readonly keepOrder?: boolean
+  readonly maxFails?: number
   readonly json?: boolean
   readonly quiet?: boolean
 }
@@ -39,7 +40,8 @@ export const runEach = async (
   return withClient(io, options, async (client) => {
     const open = new Map<number, string>()
     const tasks = tasksOf(items.each, command, { io, options, open })
-    const batch = client.runAll(tasks)
+    const { maxFails } = options
+    const batch = client.runAll(tasks, maxFails === undefined ? {} : { maxFails })
     const display = new BatchDisplay(new Sink(io.stderr), {
       total: items.total,
       progress: () => batch.progress(),
@@ -95,6 +97,8 @@ const show = async (io: Io, { batch, display, printer }: Shown): Promise<number>
       return READER_GONE
     }
     await printer.rest()
+    const { stopped, submitted } = batch.progress()
+    if (stopped !== undefined) await display.stopped(stopped, submitted)
     await display.end()
     if (interrupted !== undefined)
       return interrupted === 'SIGINT' ? EXIT.interrupted : 143

@@ -34,6 +34,8 @@ const describe = (record: TaskRecord): string => {
     ['command', oneLine(summary.command, 400)],
     ['name', summary.name],
     ['batch', summary.batch],
+    ['retry of', summary.retry_of],
+    ['retried as', summary.retried_as],
     ['host', summary.host_name],
     ['directory', request.dir],
     ['submitted', time(summary.submitted_ms)],
@@ -59,7 +61,8 @@ const attempts = ({ attempts }: TaskRecord): string[] => {
     one.host_name,
     one.pid,
     time(one.started_ms) ?? '-',
+    time(one.ended_ms) ?? '-',
     one.ended === undefined ? '-' : oneLine(one.ended, 60),
   ])
-  return ['', table(['ATTEMPT', 'HOST', 'PID', 'STARTED', 'ENDED'], rows)]
+  return ['', table(['ATTEMPT', 'HOST', 'PID', 'STARTED', 'ENDED', 'HOW'], rows)]
 }

@@ -19,6 +19,7 @@ export interface TaskFlags {
   readonly priority?: number
   readonly name?: string
   readonly output?: OutputPolicy
+  readonly exclusive?: boolean
 }
 
 /** Makes requests for commands; what all of them share is made once. */
@@ -43,6 +44,7 @@ export const taskMaker = (
     ...(flags.priority !== undefined && { priority: flags.priority }),
     ...(flags.name !== undefined && { name: flags.name }),
     ...(flags.output !== undefined && { output: flags.output }),
+    ...(flags.exclusive === true && { exclusive: true }),
   }
   return ([program = '', ...args], more) => ({
     job_addr: jobAddress(program, cwd),

@@ -90,6 +90,7 @@ const taskFlags = (command: Command, io: Io): Command => {
       'run it again after a failure, at most so often (default: 0)',
       count(0),
     )
+    .option('--exclusive', 'never run it again while the worker that had it may be alive')
     .option(
       '--priority <n>',
       'higher goes first (default: 0)',
@@ -184,6 +185,15 @@ give one:  manyhands run --each *.txt -- sh -c 'sort "$1" | uniq -c' sh {}
 Exit codes: the program's own; 124 time limit, 125 the mesh, 126 not executable,
 127 not found, 128+N ended by signal N. With --each: 0 if all succeeded, else 1.`
 
+const MAX_FAILS =
+  'end the batch once more than so many of its tasks have failed: what is open of it is cancelled (default: never)'
+/** Flags of run that one task alone has no use for. */
+const FOR_MANY = [
+  ['keepOrder', 'keep-order'],
+  ['maxFails', 'max-fails'],
+  ['json', 'json'],
+] as const
+
 const addRun = (program: Command, io: Io, done: Done): void => {
   const command = verb(program, 'run', {
     about: 'run a program as if it ran here, or one per item, spread over the mesh',
@@ -199,6 +209,7 @@ const addRun = (program: Command, io: Io, done: Done): void => {
       'one task per line of a file, or of stdin (-); empty lines are left out',
     )
     .option('--keep-order', "outputs in the items' order, not as they come")
+    .option('--max-fails <n>', MAX_FAILS, parsed(parseCount(0)))
     .option('--json', 'a line of JSON per task instead of its output')
     .option('-q, --quiet', 'no progress and no summary')
   meshFlags(taskFlags(command, io)).action(async (words: string[], options) => {
@@ -206,11 +217,9 @@ const addRun = (program: Command, io: Io, done: Done): void => {
       const { runEach } = await import('./run-each.ts')
       return done(await runEach(io, words, options))
     }
-    for (const flag of ['keepOrder', 'json'])
+    for (const [flag, name] of FOR_MANY)
       if (options[flag] !== undefined)
-        throw new UsageError(
-          `--${flag === 'json' ? flag : 'keep-order'} needs --each or --each-line`,
-        )
+        throw new UsageError(`--${name} needs --each or --each-line`)
     const { run } = await import('./run.ts')
     done(await run(io, words, options))
   })
@@ -229,7 +238,8 @@ const addSubmit = (program: Command, io: Io, done: Done): void => {
       .option(
         '--batch <name>',
         'a name for many tasks together, for wait, cancel and tasks',
-      ),
+      )
+      .option('--max-fails <n>', MAX_FAILS, parsed(parseCount(0))),
   )
   meshFlags(taskFlags(command, io)).action(async (words: string[], options) => {
     const { submit } = await import('./submit.ts')
@@ -242,8 +252,15 @@ const addRetry = (program: Command, io: Io, done: Done): void => {
     jsonFlag(
       verb(program, 'retry', {
         about: 'submit ended tasks again, as new ones, and print their ids',
-        examples: 'manyhands retry 17 18',
-      }).argument('<id...>', ID),
+        examples:
+          'manyhands retry 17 18\nmanyhands retry --failed\nmanyhands retry --failed --aborted --batch nightly',
+        notes: `With --failed and --aborted it leaves out those that were retried before, so saying it twice
+runs nothing twice. Exit code 3: there is nothing to retry.`,
+      })
+        .argument('[id...]', ID)
+        .option('--failed', 'all that failed, of those the manager still knows')
+        .option('--aborted', 'all that were cancelled, or ended with their batch')
+        .option('--batch <name>', 'of this batch alone'),
     ),
   ).action(async (ids: string[], options) => {
     const { retry } = await import('./retry.ts')

@@ -8,16 +8,10 @@ import { statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { LedgerId } from '../../protocol/index.ts'
 import type { CommitResult, Ledger } from '../ports.ts'
-import type { Change, RecordedTask, Submission } from '../records.ts'
+import type { Change, Closed, Forgotten, RecordedTask, Submission } from '../records.ts'
 import { Ballast } from './ballast.ts'
-import {
-  ATTEMPTS_KEPT,
-  FORGOTTEN,
-  FRESH,
-  packState,
-  type State,
-  unpackState,
-} from './states.ts'
+import { withHandOut, withRuns } from './hand-outs.ts'
+import { FORGOTTEN, FRESH, packState, type State, unpackState } from './states.ts'
 import type { Store } from './store.ts'
 import { fromValue, toValue } from './values.ts'
 
@@ -79,7 +73,7 @@ class EmbeddedLedger implements Ledger {
   readonly #states = new Map<number, State>()
   /** Of each batch of which something is left: submissions, and forgotten tasks. */
   readonly #submissions = new Map<string, number>()
-  readonly #forgotten = new Map<string, number>()
+  readonly #forgotten = new Map<string, Forgotten>()
   #retired: number[] = []
   #next = 1
   #order = 1
@@ -97,7 +91,7 @@ class EmbeddedLedger implements Ledger {
     const { directory } = options
     this.#ballast = new Ballast(directory, join(directory, 'ballast'))
     for (const { key, value } of this.#store.labels.getRange({}))
-      this.#forgotten.set(key, Number(fromValue(value, `the batch ${key}`)))
+      this.#forgotten.set(key, unpackForgotten(fromValue(value, `the batch ${key}`)))
     for (const { key, value } of this.#store.batches.getRange({})) {
       // What toValue was given, whole by its checksum.
       const submission = fromValue(value, `the submission of task ${key}`) as Submission
@@ -175,8 +169,8 @@ class EmbeddedLedger implements Ledger {
     for (const seq of seqs) this.#retired.push(seq)
   }
 
-  forgotten(batch: string): number {
-    return this.#forgotten.get(batch) ?? 0
+  forgotten(batch: string): Forgotten {
+    return this.#forgotten.get(batch) ?? NONE_FORGOTTEN
   }
 
   stats(): { readonly open: number; readonly closed: number } {
@@ -224,9 +218,10 @@ class EmbeddedLedger implements Ledger {
     return undefined
   }
 
-  #isClosed(seq: number): boolean {
+  /** How it was closed, if it was and is not forgotten. */
+  #closedAs(seq: number): Closed['state'] | undefined {
     const state = this.#read(seq)
-    return state !== FORGOTTEN && state?.closed !== undefined
+    return state === FORGOTTEN ? undefined : state?.closed?.state
   }
 
   async #commit(changes: readonly Change[]): Promise<CommitResult> {
@@ -320,15 +315,18 @@ class EmbeddedLedger implements Ledger {
   /** Takes closed tasks out: a mark for each, and all of a submission with its last. */
   #forgettingOf(seqs: readonly number[]) {
     const left = new Map<Held, number>()
-    const labels = new Map<string, number>()
+    const labels = new Map<string, Forgotten>()
     const marked: number[] = []
     for (const seq of seqs) {
       const first = this.#submissionOf(seq)?.first
       const held = first === undefined ? undefined : this.#held.get(first)
-      if (held === undefined || !this.#isClosed(seq)) continue
+      const state = held === undefined ? undefined : this.#closedAs(seq)
+      if (held === undefined || state === undefined) continue
       left.set(held, (left.get(held) ?? held.left) - 1)
       const { batch } = held.submission
-      labels.set(batch, (labels.get(batch) ?? this.forgotten(batch)) + 1)
+      const { closed, failed } = labels.get(batch) ?? this.forgotten(batch)
+      const isFailed = state === 'failed'
+      labels.set(batch, { closed: closed + 1, failed: failed + Number(isFailed) })
       marked.push(seq)
     }
     const ended = [...left].flatMap(([held, count]) => (count > 0 ? [] : [held]))
@@ -350,7 +348,7 @@ class EmbeddedLedger implements Ledger {
         }
         for (const [label, count] of labels)
           if (isOver(label)) void counts.remove(label)
-          else void counts.put(label, toValue(count))
+          else void counts.put(label, toValue(packForgotten(count)))
       },
       take: () => {
         for (const [held, count] of left) held.left = count
@@ -376,6 +374,16 @@ const CLOSED = 'the ledger is closed'
 const FULL_BYTES = 4 * 1024 * 1024
 const FULL: CommitResult = { kind: 'full' }
 const FORGOTTEN_VALUE = toValue(FORGOTTEN)
+const NONE_FORGOTTEN: Forgotten = { closed: 0, failed: 0 }
+
+/** A number alone where none had failed, as it nearly always is. */
+const packForgotten = ({ closed, failed }: Forgotten) =>
+  failed === 0 ? closed : [closed, failed]
+
+const unpackForgotten = (packed: unknown): Forgotten => {
+  if (!Array.isArray(packed)) return { closed: Number(packed), failed: 0 }
+  return { closed: Number(packed[0]), failed: Number(packed[1]) }
+}
 
 const changed = (
   before: State,
@@ -384,17 +392,19 @@ const changed = (
 ): State => {
   switch (change.kind) {
     case 'assigned': {
-      const assigned = [...before.assigned.slice(1 - ATTEMPTS_KEPT), change]
+      const assigned = withHandOut(before.assigned, change)
       return { ...before, attempt: change.attempt, notBeforeMs: 0, assigned }
     }
     case 'requeued': {
       const { attempt, failures, losses, notBeforeMs } = change
-      return { ...before, attempt, failures, losses, notBeforeMs }
+      const assigned = withRuns(before.assigned, change)
+      return { ...before, attempt, failures, losses, notBeforeMs, assigned }
     }
     case 'closed': {
       const { attempt, failures, losses } = change
       const ended = { attempt, failures, losses, notBeforeMs: 0 }
-      return { ...before, ...ended, closed: change, order }
+      const assigned = withRuns(before.assigned, change)
+      return { ...before, ...ended, assigned, closed: change, order }
     }
   }
 }

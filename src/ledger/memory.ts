@@ -7,7 +7,15 @@
 
 import type { LedgerId } from '../../protocol/index.ts'
 import type { CommitResult, Ledger } from '../ports.ts'
-import type { Assigned, Change, Closed, RecordedTask, Submission } from '../records.ts'
+import type {
+  Change,
+  Closed,
+  Forgotten,
+  Recalled,
+  RecordedTask,
+  Submission,
+} from '../records.ts'
+import { withHandOut, withRuns } from './hand-outs.ts'
 
 export interface MemoryLedgerOptions {
   /** 10 lower-case letters and digits, new at every start: what it held is gone. */
@@ -34,21 +42,20 @@ interface OpenRow {
   failures: number
   losses: number
   notBeforeMs: number
-  assigned: readonly Assigned[]
+  assigned: readonly Recalled[]
 }
 interface ClosedRow {
   readonly kind: 'closed'
   readonly submission: Submission
   readonly closed: Closed
-  readonly assigned: readonly Assigned[]
+  readonly assigned: readonly Recalled[]
 }
 type Row = OpenRow | ClosedRow
 
-/** Hand-outs that are remembered of one task; older ones are dropped. */
-const ATTEMPTS_KEPT = 16
+const none: Forgotten = { closed: 0, failed: 0 }
 const durable: CommitResult = { kind: 'durable' }
 /** Shared by all tasks that were not assigned yet: most of a long queue. */
-const nowhere: readonly Assigned[] = []
+const nowhere: readonly Recalled[] = []
 
 export const createMemoryLedger = (options: MemoryLedgerOptions): MemoryLedger => {
   const later = options.later ?? queueMicrotask
@@ -56,7 +63,7 @@ export const createMemoryLedger = (options: MemoryLedgerOptions): MemoryLedger =
   const keys = new Map<string, { readonly submission: Submission; left: number }>()
   /** The closed tasks in the order of their closing. */
   const closings = new Set<number>()
-  const forgotten = new Map<string, number>()
+  const forgotten = new Map<string, Forgotten>()
   const idle: (() => void)[] = []
   let next = 1
   let closed = 0
@@ -86,7 +93,8 @@ export const createMemoryLedger = (options: MemoryLedgerOptions): MemoryLedger =
     const row = rows.get(change.seq)
     if (row === undefined || row.kind === 'closed') return // the first outcome stays
     if (change.kind === 'closed') {
-      const { submission, assigned } = row
+      const { submission } = row
+      const assigned = withRuns(row.assigned, change)
       rows.set(change.seq, { kind: 'closed', submission, closed: change, assigned })
       closings.add(change.seq)
       closed += 1
@@ -94,10 +102,11 @@ export const createMemoryLedger = (options: MemoryLedgerOptions): MemoryLedger =
     }
     row.attempt = change.attempt
     if (change.kind === 'assigned') {
-      row.assigned = row.assigned.slice(1 - ATTEMPTS_KEPT).concat(change)
+      row.assigned = withHandOut(row.assigned, change)
       row.notBeforeMs = 0
       return
     }
+    row.assigned = withRuns(row.assigned, change)
     row.failures = change.failures
     row.losses = change.losses
     row.notBeforeMs = change.notBeforeMs
@@ -117,11 +126,13 @@ export const createMemoryLedger = (options: MemoryLedgerOptions): MemoryLedger =
     return result
   }
 
-  const drop = (seq: number, { submission }: ClosedRow) => {
+  const drop = (seq: number, { submission, closed: its }: ClosedRow) => {
     const { batch } = submission
     rows.delete(seq)
     closings.delete(seq)
-    forgotten.set(batch, (forgotten.get(batch) ?? 0) + 1)
+    const before = forgotten.get(batch) ?? none
+    const failed = before.failed + Number(its.state === 'failed')
+    forgotten.set(batch, { closed: before.closed + 1, failed })
     closed -= 1
     const key = keys.get(submission.key)
     if (key === undefined) return
@@ -176,7 +187,7 @@ export const createMemoryLedger = (options: MemoryLedgerOptions): MemoryLedger =
         if (row?.kind === 'closed') drop(seq, row)
       }
     },
-    forgotten: (batch) => forgotten.get(batch) ?? 0,
+    forgotten: (batch) => forgotten.get(batch) ?? none,
     stats: () => ({ open: rows.size - closed, closed }),
     close: async () => {
       if (underWay > 0) await new Promise<void>((done) => idle.push(done))

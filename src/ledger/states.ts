@@ -1,7 +1,7 @@
 // States: what is on record of a task beyond its submission, as it stands in the store.
 
 import type { Outcome } from '../../protocol/index.ts'
-import type { Assigned, Closed } from '../records.ts'
+import type { Closed, Ran, Recalled } from '../records.ts'
 
 export interface State {
   readonly attempt: number
@@ -9,7 +9,7 @@ export interface State {
   readonly losses: number
   readonly notBeforeMs: number
   /** The last hand-outs, oldest first. */
-  readonly assigned: readonly Assigned[]
+  readonly assigned: readonly Recalled[]
   readonly closed?: Closed
   /** The number of its closing. */
   readonly order?: number
@@ -27,10 +27,21 @@ export const FRESH: State = {
 /** Stands for a task that is forgotten, while others of its submission are not. */
 export const FORGOTTEN = 0
 
-/** Hand-outs that are remembered of one task; older ones are dropped. */
-export const ATTEMPTS_KEPT = 16
-
-type PackedHandOut = readonly [number, string, string, string, string | null, number]
+type PackedRan = readonly [
+  startedMs: number | null,
+  pid: number | null,
+  endedMs: number | null,
+  ended: string | null,
+]
+type PackedHandOut = readonly [
+  attempt: number,
+  nodeId: string,
+  bootId: string,
+  hostName: string,
+  address: string | null,
+  atMs: number,
+  ran?: PackedRan,
+]
 type PackedClosing = readonly [
   'completed' | 'failed' | 'aborted',
   Outcome,
@@ -50,21 +61,38 @@ type Packed = readonly [
 export const packState = ({ assigned, closed, order = 0, ...state }: State): Packed => {
   const { attempt, failures, losses, notBeforeMs } = state
   const handOuts = assigned.map(
-    ({ attempt, nodeId, bootId, hostName, address = null, atMs }) =>
-      [attempt, nodeId, bootId, hostName, address, atMs] as const,
+    ({ attempt, nodeId, bootId, hostName, address = null, atMs, ran }): PackedHandOut => {
+      const handOut = [attempt, nodeId, bootId, hostName, address, atMs] as const
+      return ran === undefined ? handOut : [...handOut, packRan(ran)]
+    },
   )
   const open = [attempt, failures, losses, notBeforeMs, handOuts] as const
   if (closed === undefined) return open
   return [...open, [closed.state, closed.outcome, closed.endedMs, order]]
 }
 
+const packRan = ({ startedMs, pid, endedMs, ended }: Ran): PackedRan => [
+  startedMs ?? null,
+  pid ?? null,
+  endedMs ?? null,
+  ended ?? null,
+]
+
+const unpackRan = ([startedMs, pid, endedMs, ended]: PackedRan): Ran => ({
+  ...(startedMs !== null && { startedMs }),
+  ...(pid !== null && { pid }),
+  ...(endedMs !== null && { endedMs }),
+  ...(ended !== null && { ended }),
+})
+
 export const unpackState = (seq: number, packed: unknown): State => {
   const [attempt, failures, losses, notBeforeMs, handOuts, closing] = packed as Packed
   const assigned = handOuts.map(
-    ([attempt, nodeId, bootId, hostName, address, atMs]): Assigned => ({
+    ([attempt, nodeId, bootId, hostName, address, atMs, ran]): Recalled => ({
       kind: 'assigned',
       ...{ seq, attempt, nodeId, bootId, hostName, atMs },
       ...(address !== null && { address }),
+      ...(ran !== undefined && { ran: unpackRan(ran) }),
     }),
   )
   const state = { attempt, failures, losses, notBeforeMs, assigned }

@@ -10,6 +10,11 @@ export interface ManagerConfig {
    * workerLeaseMs, or two workers may run one task at a time.
    */
   readonly managerLeaseMs: number
+  /**
+   * After a start the workers of an earlier life have so long to come back, however short
+   * the leases: they pause between dials, and run what they were given meanwhile.
+   */
+  readonly returnMs: number
   /** Between the two dials that tell whether a lost worker's process is gone. */
   readonly probeGapMs: number
   /** How long a worker may take to answer TasksExecute, TasksPing. */
@@ -71,6 +76,7 @@ export const managerDefaults: ManagerConfig = {
   pingMs: 5_000,
   workerLeaseMs: 15_000,
   managerLeaseMs: 20_000,
+  returnMs: 12_000,
   probeGapMs: 100,
   askMs: 10_000,
   deadlineSlackMs: 10_000,

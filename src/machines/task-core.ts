@@ -3,8 +3,9 @@
 // worker and batch true, and no other code changes them.
 
 import type { ErrorKind, Outcome, TaskState } from '../../protocol/index.ts'
-import type { Change, Closed, Submitted } from '../records.ts'
+import type { Change, Closed, RanAs, Submission, Submitted } from '../records.ts'
 import { DueHeap } from './due-heap.ts'
+import { errorText } from './error-text.ts'
 import type { ManagerConfig } from './manager-config.ts'
 import { occupy } from './placement.ts'
 import type { TaskEffect } from './task-events.ts'
@@ -32,6 +33,8 @@ export class TaskCore {
     { readonly change: Submitted; left: number; durable: boolean }
   >()
   readonly workers = new Map<string, Worker>()
+  /** The last task that repeats one, by sequence. */
+  readonly retriedAs = new Map<number, number>()
   readonly room: Room
   /**
    * Workers for which time alone brings something: an abort to be said again, the end of a
@@ -105,6 +108,8 @@ export class TaskCore {
     }
     worker.tasks.delete(task)
     occupy(worker, task.need, -1)
+    // The last exclusive task that it was remembered for.
+    if (worker.status === 'lost' && worker.tasks.size === 0) this.restless.add(worker)
     task.worker = undefined
     this.room.changed(worker)
   }
@@ -142,7 +147,13 @@ export class TaskCore {
   }
 
   /** Waits again, as a new attempt. */
-  requeue(task: Task, at: { nowMs: number; wallMs: number }, delayMs = 0): void {
+  requeue(
+    task: Task,
+    at: { nowMs: number; wallMs: number },
+    ended: string,
+    delayMs = 0,
+  ): void {
+    this.endHandOut(task, ended, at.wallMs)
     this.detach(task)
     task.attempt += 1
     const { seq, attempt, failures, losses } = task
@@ -153,6 +164,7 @@ export class TaskCore {
       failures,
       losses,
       notBeforeMs: delayMs > 0 ? at.wallMs + delayMs : 0,
+      ...ranOf(task),
     }
     task.change = change
     this.record(change)
@@ -177,6 +189,9 @@ export class TaskCore {
     outcome: Outcome,
     wallMs: number,
   ): void {
+    // Where it had succeeded was noted; another copy is of no use any more.
+    const ended = outcome.kind === 'Error' ? errorText(outcome.error) : 'Aborted'
+    this.endHandOut(task, ended, wallMs)
     this.detach(task)
     const { seq, attempt, failures, losses } = task
     const change: Change = {
@@ -188,10 +203,19 @@ export class TaskCore {
       failures,
       losses,
       endedMs: wallMs,
+      ...ranOf(task),
     }
     task.closing = change
     task.change = change
     this.record(change)
+  }
+
+  /** Its present hand-out is over, for this reason; unless one was noted. */
+  endHandOut(task: Task, ended: string, wallMs: number): void {
+    const last = task.handOuts.at(-1)
+    if (last?.attempt !== task.attempt || last.ended !== undefined) return
+    last.ended = ended
+    last.endedMs = wallMs
   }
 
   fail(task: Task, error: ErrorKind, wallMs: number): void {
@@ -204,6 +228,7 @@ export class TaskCore {
     this.setState(task, task.closing.state)
     this.open -= 1
     task.batch.open -= 1
+    if (task.state === 'failed') task.batch.failed += 1
     task.batch.log.push(task)
     this.#link(task)
     this.closedBytes += heldBytes(task)
@@ -221,6 +246,7 @@ export class TaskCore {
     task.heldBy = task.handOuts.at(-1)?.nodeId
     this.open -= 1
     task.batch.open -= 1
+    if (task.state === 'failed') task.batch.failed += 1
     task.batch.log.push(task)
     this.#link(task)
     this.closedBytes += heldBytes(task)
@@ -326,6 +352,7 @@ export class TaskCore {
   #forget(task: Task, refs: Map<string, string[]>): void {
     this.#unlink(task)
     this.tasks.delete(task.seq)
+    this.retriedAs.delete(task.seq)
     this.closedBytes -= heldBytes(task)
     const result = resultOf(task)
     const nodeId = task.heldBy ?? ''
@@ -356,8 +383,33 @@ export class TaskCore {
       this.batches.delete(batch.label)
   }
 
+  /** Its submission is durable: what it repeats knows it. */
+  noteRetries({ first, retryOf = [] }: Submission): void {
+    for (const [index, seq] of retryOf.entries())
+      if (this.tasks.has(seq)) this.retriedAs.set(seq, first + index)
+  }
+
   /** Is a copy of it, sent or maybe sent, at its worker? */
   hasCopy(task: Task): boolean {
     return task.worker !== undefined && isSent(task)
   }
 }
+
+/** What is known of its hand-outs and not on record: for the change that is made now. */
+const ranOf = ({ handOuts }: Task): { readonly ran?: readonly RanAs[] } => {
+  const ran: RanAs[] = []
+  for (const handOut of handOuts) {
+    const { isTold, ended, attempt, nodeId, startedMs, endedMs, pid } = handOut
+    if (isTold === true || ended === undefined) continue
+    handOut.isTold = true
+    ran.push({
+      ...{ attempt, nodeId, ended },
+      ...(startedMs !== undefined && { startedMs }),
+      ...(endedMs !== undefined && { endedMs }),
+      ...(pid !== undefined && { pid }),
+    })
+  }
+  return ran.length === 0 ? NOTHING_RAN : { ran }
+}
+
+const NOTHING_RAN = {}

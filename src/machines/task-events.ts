@@ -12,7 +12,13 @@ import type {
   TaskResult,
   TaskStatus,
 } from '../../protocol/index.ts'
-import type { Change, RecordedTask, Submission, Submitted } from '../records.ts'
+import type {
+  Change,
+  Forgotten,
+  RecordedTask,
+  Submission,
+  Submitted,
+} from '../records.ts'
 import type { Batch, CancelTicket, Task, Worker } from './task-record.ts'
 
 interface At {
@@ -38,14 +44,18 @@ export type TaskEvent =
   | ({
       readonly kind: 'restored'
       readonly task: RecordedTask
-      /** How many closed tasks of its batch the ledger has forgotten; default 0. */
-      readonly forgotten?: number
+      /** What the ledger has forgotten of its batch; default: nothing. */
+      readonly forgotten?: Forgotten
     } & At)
+  /** All was restored. */
+  | ({ readonly kind: 'began' } & At)
   | ({
       readonly kind: 'submit'
       readonly key: string
       readonly batch: string
       readonly tasks: readonly TaskRequest[]
+      readonly maxFails?: number | undefined
+      readonly retryOf?: readonly number[] | undefined
     } & At)
   /** These changes are safe now. */
   | ({ readonly kind: 'durable'; readonly changes: readonly Change[] } & At)
@@ -63,9 +73,14 @@ export type TaskEvent =
   | ({
       readonly kind: 'settle'
       readonly nodeId: string
+      readonly bootId: string
       readonly inventory: readonly InventoryEntry[]
+      /** It lists all that is there. */
+      readonly isWhole: boolean
     } & At)
   | ({ readonly kind: 'suspect'; readonly worker: Worker } & At)
+  /** A lost worker is there again in another boot, at another manager's perhaps. */
+  | ({ readonly kind: 'reborn'; readonly worker: Worker; readonly bootId: string } & At)
   /** `cost`: does each task count a loss: at once, later unless this boot returns, or never. */
   | ({
       readonly kind: 'lost'
@@ -149,8 +164,9 @@ export type TaskEffect =
   | { readonly kind: 'taken'; readonly change: Submitted; readonly isDurable: boolean }
   | {
       readonly kind: 'refuse'
+      readonly reason: 'conflict' | 'busy' | 'stopped'
       readonly message: string
-      readonly retryAfterMs: number | undefined
+      readonly retryAfterMs?: number
     }
   | { readonly kind: 'submitted'; readonly submission: Submission }
   | { readonly kind: 'execute'; readonly worker: Worker; readonly tasks: readonly Task[] }

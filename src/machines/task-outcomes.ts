@@ -6,6 +6,7 @@
 
 import type { ErrorKind, Outcome, TaskResult } from '../../protocol/index.ts'
 import { backOffMs } from './back-off.ts'
+import { errorText } from './error-text.ts'
 import type { TaskCore } from './task-core.ts'
 import type { TaskEvent } from './task-events.ts'
 import { isClosed, type Task, wasHandedTo } from './task-record.ts'
@@ -28,10 +29,11 @@ export const begin = (
     readonly wallMs: number
     readonly pid?: number | undefined
   },
+  startedMs = at.wallMs,
 ): void => {
   const handOut = task.handOuts.at(-1)
   if (handOut !== undefined) {
-    handOut.startedMs = at.wallMs
+    handOut.startedMs = startedMs
     if (at.pid !== undefined) handOut.pid = at.pid
   }
   core.setState(task, 'running')
@@ -72,7 +74,7 @@ export const onError = (core: TaskCore, event: Of<'error'>): void => {
     core.effect({ kind: 'ack', when: task.change === undefined ? 'now' : 'durable' })
     return
   }
-  noteEnd(task, event, error.kind)
+  noteEnd(task, event, errorText(error))
   if (task.worker !== undefined) noteRun(task, result, 'failed')
   task.heldBy = nodeId
   countFailure(core, task, error, event, result)
@@ -89,13 +91,13 @@ export const countFailure = (
 ): void => {
   // Stopped by its worker's doing, not by its own: costs nothing.
   if (error.kind === 'Aborted') {
-    core.requeue(task, at)
+    core.requeue(task, at, errorText(error))
     return
   }
   // Its worker lives, but lost the run: no failure of its own, but it may be what kills
   // whoever holds it, so the losses are counted as those of workers are.
   if (error.kind === 'WorkerLost') {
-    if (core.lose(task, at.wallMs)) core.requeue(task, at)
+    if (core.lose(task, at.wallMs)) core.requeue(task, at, error.kind)
     return
   }
   task.failures += 1
@@ -109,7 +111,7 @@ export const countFailure = (
     )
     return
   }
-  core.requeue(task, at, backOffMs(task, core.config))
+  core.requeue(task, at, errorText(error), backOffMs(task, core.config))
 }
 
 /** The open task that an outcome counts for; if there is none, the Ack is arranged. */
@@ -140,6 +142,7 @@ const noteEnd = (
     if (handOut.nodeId !== nodeId || handOut.attempt !== attempt) continue
     handOut.endedMs = wallMs
     handOut.ended = ended
+    handOut.isTold = false
   }
 }
 

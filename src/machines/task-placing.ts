@@ -114,7 +114,9 @@ export const abortAgain = (core: TaskCore, worker: Worker): void => {
 const onLongLost = (core: TaskCore, worker: Worker, at: At): void => {
   if (at.nowMs < worker.lostAtMs + 10 * core.config.managerLeaseMs) return
   countPendingLosses(core, worker, at.wallMs)
-  core.forgetWorker(worker)
+  // Exclusive tasks that it has wait for it, however long that takes.
+  if (worker.tasks.size > 0) core.restless.delete(worker)
+  else core.forgetWorker(worker)
 }
 
 export const countPendingLosses = (

@@ -8,7 +8,14 @@ import type {
   TaskResult,
   TaskState,
 } from '../../protocol/index.ts'
-import type { Assigned, Change, Closed, Submission, Submitted } from '../records.ts'
+import type {
+  Assigned,
+  Change,
+  Closed,
+  Recalled,
+  Submission,
+  Submitted,
+} from '../records.ts'
 import type { Misfit } from './claims.ts'
 import type { Need } from './placement.ts'
 import type { Shape } from './task-queue.ts'
@@ -22,6 +29,8 @@ export interface HandOut
   pid?: number
   endedMs?: number
   ended?: string
+  /** Its end is on record, or on its way there. */
+  isTold?: boolean
 }
 
 /**
@@ -87,6 +96,11 @@ export interface Batch {
   retired: number
   open: number
   running: number
+  /** How many of it ever failed; more than `maxFails` end it. */
+  failed: number
+  maxFails: number
+  /** They did. */
+  isStopped: boolean
 }
 
 /** One TasksCancel: answered when `left` is 0. */
@@ -154,6 +168,11 @@ export interface Abort {
   readonly tickets: readonly CancelTicket[]
 }
 
+/** How a hand-out ends whose worker lives and does not have it. */
+export const NOT_THERE = 'not there'
+/** How one ends whose worker left in good order. */
+export const WORKER_LEFT = 'its worker left'
+
 /** Of tasks that nobody cancels: nearly all. */
 export const NO_TICKETS: readonly CancelTicket[] = []
 
@@ -170,12 +189,14 @@ export const handOutOf = ({
   hostName,
   bootId,
   atMs,
-}: Assigned): HandOut => ({
+  ran,
+}: Recalled): HandOut => ({
   attempt,
   nodeId,
   hostName,
   bootId,
   sentMs: atMs,
+  ...(ran !== undefined && { ...ran, isTold: ran.ended !== undefined }),
 })
 
 /** Was this hand-out ever made durable? Newest first, since that is nearly always it. */

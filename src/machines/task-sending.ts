@@ -7,7 +7,7 @@ import { bootOf } from './placement.ts'
 import type { TaskCore } from './task-core.ts'
 import type { Refusal, TaskEvent } from './task-events.ts'
 import { begin, countFailure } from './task-outcomes.ts'
-import type { Task, Worker } from './task-record.ts'
+import { NOT_THERE, type Task, type Worker } from './task-record.ts'
 
 type Of<K extends TaskEvent['kind']> = Extract<TaskEvent, { kind: K }>
 interface At {
@@ -59,6 +59,7 @@ const onRefusal = (
       const { busyMs, drainingMs } = core.config
       const awayMs = retry_after_ms ?? (reason === 'busy' ? busyMs : drainingMs)
       leaveAlone(core, worker, awayMs, at)
+      core.endHandOut(task, reason, at.wallMs)
       core.enqueue(task, 'front')
       return
     }
@@ -67,6 +68,7 @@ const onRefusal = (
     case 'forbidden':
       if (reason !== 'forbidden')
         noteMisfit(worker, task.need, reason === 'unsupported-kind')
+      core.endHandOut(task, message ?? reason, at.wallMs)
       core.detach(task)
       task.excluded = exclusions(task, worker, message ?? reason)
       core.enqueue(task, 'front')
@@ -119,7 +121,9 @@ export const onRejected = (core: TaskCore, event: Of<'rejected'>): void => {
   for (let i = sent.length - 1; i >= 0; i--) {
     const assignment = sent[i]
     const task = assignment && stillSent(core, worker, assignment)
-    if (task !== undefined) core.enqueue(task, 'front')
+    if (task === undefined) continue
+    core.endHandOut(task, 'not taken', event.wallMs)
+    core.enqueue(task, 'front')
   }
 }
 
@@ -169,7 +173,7 @@ const onMissing = (core: TaskCore, worker: Worker, task: Task, at: At): void => 
     core.effect({ kind: 'execute', worker, tasks: [task] })
     return
   }
-  core.requeue(task, at)
+  core.requeue(task, at, NOT_THERE)
 }
 
 /** Longer than its limit, its grace and more: stopped, and counted as its own failure. */
@@ -179,5 +183,8 @@ export const overrun = (core: TaskCore, task: Task, at: At): void => {
   core.abort(worker, task, attempt)
   worker.outgoingAborts.push(task)
   core.restless.add(worker)
-  countFailure(core, task, { kind: 'TimedOut' }, at)
+  const error = { kind: 'TimedOut' } as const
+  // An exclusive task may still run there: that it is told to end is no proof that it did.
+  if (task.request.exclusive === true) core.fail(task, error, at.wallMs)
+  else countFailure(core, task, error, at)
 }

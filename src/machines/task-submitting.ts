@@ -1,6 +1,6 @@
 // The table's side of clients: tasks come in, become durable, and are cancelled.
 
-import type { TaskRequest } from '../../protocol/index.ts'
+import type { ErrorKind, TaskRequest } from '../../protocol/index.ts'
 import type { Change, Submission, Submitted } from '../records.ts'
 import { needOf } from './placement.ts'
 import { isSameValue } from './same-value.ts'
@@ -8,6 +8,7 @@ import type { TaskCore } from './task-core.ts'
 import type { TaskEvent } from './task-events.ts'
 import {
   type Batch,
+  type CancelTicket,
   type HandOut,
   handOutOf,
   isClosed,
@@ -27,13 +28,25 @@ export const onSubmit = (core: TaskCore, event: Of<'submit'>): void => {
   if (core.open + event.tasks.length > core.config.maxOpen) {
     core.effect({
       kind: 'refuse',
+      reason: 'busy',
       message: `${core.open} tasks are open, the most is ${core.config.maxOpen}`,
       retryAfterMs: 1_000,
     })
     return
   }
-  const { key, batch, tasks, wallMs } = event
-  const submission: Submission = { first: core.nextSeq, key, batch, tasks, atMs: wallMs }
+  const { key, batch, tasks, wallMs, maxFails, retryOf } = event
+  const failed = core.batches.get(batch)?.failed ?? 0
+  const limit = Math.min(core.batches.get(batch)?.maxFails ?? MANY, maxFails ?? MANY)
+  if (failed > limit) {
+    const message = `the batch ${batch} has ended: ${failed} of its tasks failed, at most ${limit} may; name another batch`
+    core.effect({ kind: 'refuse', reason: 'stopped', message })
+    return
+  }
+  const submission: Submission = {
+    ...{ first: core.nextSeq, key, batch, tasks, atMs: wallMs },
+    ...(maxFails !== undefined && { maxFails }),
+    ...(retryOf !== undefined && { retryOf }),
+  }
   const change: Submitted = { kind: 'submitted', submission }
   core.nextSeq += tasks.length
   for (const [index, request] of tasks.entries())
@@ -45,11 +58,17 @@ export const onSubmit = (core: TaskCore, event: Of<'submit'>): void => {
   if (!isDurable) core.record(change)
 }
 
-type Asked = Pick<Submission, 'batch' | 'tasks'>
+const MANY = Number.POSITIVE_INFINITY
+
+type Asked = Pick<Submission, 'batch' | 'tasks'> & {
+  readonly maxFails?: number | undefined
+}
 
 /** Does a submission under a known key ask for what that key stands for? */
 export const isSameSubmission = (one: Asked, other: Asked): boolean =>
-  one.batch === other.batch && isSameValue(one.tasks, other.tasks)
+  one.batch === other.batch &&
+  one.maxFails === other.maxFails &&
+  isSameValue(one.tasks, other.tasks)
 
 /** What a key that stands for other tasks is answered. */
 export const KEY_TAKEN = 'the same key was used for other tasks'
@@ -63,11 +82,7 @@ const onResubmit = (
     core.effect({ kind: 'taken', change: known.change, isDurable: known.durable })
     return
   }
-  core.effect({
-    kind: 'refuse',
-    message: KEY_TAKEN,
-    retryAfterMs: undefined,
-  })
+  core.effect({ kind: 'refuse', reason: 'conflict', message: KEY_TAKEN })
 }
 
 const batchFor = (core: TaskCore, label: string): Batch => {
@@ -82,6 +97,9 @@ const batchFor = (core: TaskCore, label: string): Batch => {
       retired: 0,
       open: 0,
       running: 0,
+      failed: 0,
+      maxFails: MANY,
+      isStopped: false,
     }
     core.batches.set(label, batch)
   }
@@ -112,6 +130,7 @@ export const newTask = (
   request: TaskRequest,
 ): Task => {
   const batch = batchFor(core, submission.batch)
+  batch.maxFails = Math.min(batch.maxFails, submission.maxFails ?? MANY)
   const task: Task = {
     seq,
     id: core.prefix + seq,
@@ -152,7 +171,7 @@ export const onDurable = (core: TaskCore, event: Of<'durable'>): void => {
   const workers = new Set<Worker>()
   for (const change of event.changes) {
     if (change.kind === 'submitted') onSubmitted(core, change)
-    else onTaskChange(core, change, workers)
+    else onTaskChange(core, change, { workers, event })
   }
   for (const worker of workers) {
     const tasks = worker.outgoing
@@ -173,13 +192,14 @@ const onSubmitted = (core: TaskCore, change: Submitted): void => {
     task.change = undefined
     core.enqueue(task, 'back')
   }
+  core.noteRetries(submission)
   core.effect({ kind: 'submitted', submission })
 }
 
 const onTaskChange = (
   core: TaskCore,
   change: Exclude<Change, Submitted>,
-  workers: Set<Worker>,
+  { workers, event }: { readonly workers: Set<Worker>; readonly event: Of<'durable'> },
 ): void => {
   const task = core.tasks.get(change.seq)
   if (task === undefined) return
@@ -189,6 +209,7 @@ const onTaskChange = (
   if (change.kind === 'closed') {
     if (task.copyAt !== undefined) workers.add(task.copyAt)
     core.finish(task)
+    if (change.state === 'failed') stopFailed(core, task.batch, event)
     return
   }
   const { worker } = task
@@ -236,13 +257,39 @@ export const onCancel = (core: TaskCore, event: Of<'cancel'>): void => {
       continue
     }
     ticket.aborted += 1
-    const { worker, attempt } = task
-    if (worker !== undefined && core.hasCopy(task)) {
-      core.abort(worker, task, attempt, ticket)
-      task.copyAt = worker
-    }
-    const error = { kind: 'Aborted' } as const
-    core.close(task, 'aborted', { kind: 'Error', error }, event.wallMs)
+    abortTask(core, task, { kind: 'Aborted' }, { wallMs: event.wallMs, ticket })
   }
   core.leave(ticket)
+}
+
+const abortTask = (
+  core: TaskCore,
+  task: Task,
+  error: ErrorKind,
+  { wallMs, ticket }: { readonly wallMs: number; readonly ticket?: CancelTicket },
+): void => {
+  const { worker, attempt } = task
+  if (worker !== undefined && core.hasCopy(task)) {
+    core.abort(worker, task, attempt, ticket)
+    task.copyAt = worker
+  }
+  core.close(task, 'aborted', { kind: 'Error', error }, wallMs)
+}
+
+/** Too many of a batch have failed: what is open of it is aborted. */
+export const stopFailed = (
+  core: TaskCore,
+  batch: Batch,
+  { wallMs }: { readonly wallMs: number },
+): void => {
+  const { failed, maxFails } = batch
+  if (batch.isStopped || failed <= maxFails) return
+  batch.isStopped = true
+  const reason = `${failed} tasks of its batch failed, at most ${maxFails} may`
+  for (const { submission } of batch.submissions)
+    for (const index of submission.tasks.keys()) {
+      const task = core.tasks.get(submission.first + index)
+      if (task !== undefined && task.closing === undefined)
+        abortTask(core, task, { kind: 'Aborted', reason }, { wallMs })
+    }
 }

@@ -9,7 +9,13 @@ import type { TaskCore } from './task-core.ts'
 import type { TaskEvent, WorkerClaims } from './task-events.ts'
 import { begin, onCompleted, onError } from './task-outcomes.ts'
 import { abortAgain, countPendingLosses } from './task-placing.ts'
-import { isClosed, type Task, type Worker } from './task-record.ts'
+import {
+  isClosed,
+  NOT_THERE,
+  type Task,
+  WORKER_LEFT,
+  type Worker,
+} from './task-record.ts'
 import { noPlaces } from './worker-room.ts'
 
 type Of<K extends TaskEvent['kind']> = Extract<TaskEvent, { kind: K }>
@@ -100,7 +106,7 @@ export const onReconcile = (core: TaskCore, event: Of<'reconcile'>): void => {
 }
 
 const takeClaims = (worker: Worker, claims: WorkerClaims, nowMs: number): void => {
-  if (worker.status === 'suspect') worker.suspendedMs += nowMs - worker.suspectAtMs
+  if (worker.status !== 'managing') worker.suspendedMs += nowMs - worker.suspectAtMs
   if (worker.status !== 'managing') worker.sinceMs = nowMs
   worker.status = 'managing'
   worker.address = claims.address
@@ -122,6 +128,15 @@ const onReborn = (core: TaskCore, worker: Worker, at: Of<'reconcile'>): void => 
   worker.meanRunMs = undefined
   worker.misfits = []
   worker.busyInARow = 0
+}
+
+/** What waited for the end of the boot that is over: exclusive tasks alone. */
+export const onBornElsewhere = (core: TaskCore, event: Of<'reborn'>): void => {
+  const { worker, bootId, wallMs } = event
+  if (worker.status !== 'lost' || worker.bootId === bootId) return
+  worker.bootId = bootId
+  for (const task of newestFirst(worker))
+    if (core.lose(task, wallMs)) core.requeue(task, event, 'WorkerLost')
 }
 
 /** Put to the front one by one, they stand in the queue in the order in which they came. */
@@ -182,14 +197,15 @@ const takeStatus = (
   core: TaskCore,
   worker: Worker,
   task: Task,
-  { attempt, status }: InventoryEntry,
+  { attempt, status, at_ms: atMs }: InventoryEntry,
   { seen, event }: Reconciling,
 ): void => {
   if (attempt !== task.attempt && status !== 'Completed') return
   seen.add(task)
   // Its success comes by the outbox: an abort of that attempt would drop it there.
   if (status === 'Completed') core.spare(worker, task)
-  if (status === 'Started' && task.state !== 'running') begin(core, task, event)
+  if (status === 'Started' && task.state !== 'running')
+    begin(core, task, event, Math.min(atMs ?? event.wallMs, event.wallMs))
   else if (task.state === 'sent') core.setState(task, 'accepted')
 }
 
@@ -207,11 +223,11 @@ const onUnseen = (
   event: Of<'reconcile'>,
 ): void => {
   if (isGone(task, event)) {
-    if (core.lose(task, event.wallMs)) core.requeue(task, event)
+    if (core.lose(task, event.wallMs)) core.requeue(task, event, 'WorkerLost')
     return
   }
   if (task.state === 'sent') worker.outgoing.push(task)
-  else core.requeue(task, event)
+  else core.requeue(task, event, NOT_THERE)
 }
 
 /**
@@ -235,8 +251,21 @@ export const onSettle = (core: TaskCore, event: Of<'settle'>): void => {
       onError(core, { ...common, kind: 'error', error, result })
     }
   }
-  const drops = event.inventory.map(({ task_id, attempt }) => ({ task_id, attempt }))
+  const drops = event.inventory.flatMap(({ task_id, attempt, outcome }) =>
+    outcome === undefined ? [] : [{ task_id, attempt }],
+  )
   core.effect({ kind: 'drop', drops })
+  if (event.isWhole) takeBackUnlisted(core, event)
+}
+
+/** A worker that serves another manager has, in the same boot, nothing of them. */
+const takeBackUnlisted = (core: TaskCore, event: Of<'settle'>): void => {
+  const worker = core.workers.get(event.nodeId)
+  if (worker === undefined || worker.status === 'managing') return
+  if (worker.bootId !== event.bootId) return
+  const listed = new Set(event.inventory.map(({ task_id }) => task_id))
+  for (const task of newestFirst(worker))
+    if (core.hasCopy(task) && !listed.has(task.id)) core.requeue(task, event, NOT_THERE)
 }
 
 export const onSuspect = (core: TaskCore, worker: Worker, nowMs: number): void => {
@@ -249,6 +278,7 @@ export const onSuspect = (core: TaskCore, worker: Worker, nowMs: number): void =
 
 export const onLost = (core: TaskCore, event: Of<'lost'>): void => {
   const { worker, cost, nowMs, wallMs } = event
+  if (worker.status === 'managing') worker.suspectAtMs = nowMs
   worker.status = 'lost'
   worker.sinceMs = nowMs
   worker.lostAtMs = nowMs
@@ -257,9 +287,11 @@ export const onLost = (core: TaskCore, event: Of<'lost'>): void => {
   core.releaseAborts(worker)
   takeBackUnsent(core, worker)
   for (const task of newestFirst(worker)) {
+    // Its worker may be alive, and its programs: it waits for that worker's next boot.
+    if (task.request.exclusive === true && cost !== 'none') continue
     if (cost === 'certain' && !core.lose(task, wallMs)) continue
     if (cost === 'pending') worker.lossPending.add(task)
-    core.requeue(task, event)
+    core.requeue(task, event, cost === 'none' ? WORKER_LEFT : 'WorkerLost')
   }
   // It left in good order: nothing of it is awaited.
   if (cost === 'none' && worker.lossPending.size === 0) core.forgetWorker(worker)

@@ -14,14 +14,17 @@
 // | error, old attempt     | open            | ignored
 // | deadline               | running         | asked for; still running or silent: aborted, TimedOut
 // | status Unknown         | at that worker  | as not in the inventory
-// | worker lost, reborn    | at that worker  | queued as a new attempt; the third loss fails it
+// | worker lost, reborn    | at that worker  | queued as a new attempt; the third loss fails it;
+//                                              exclusive: only when it was reborn
 // | cancel                 | open            | aborted; copies are stopped
+// | too many failed        | open, its batch | as cancelled
 // | anything               | closed          | acknowledged, ignored
 //
 // Durable before visible: a move makes a change (`record`); what may be seen of it happens
 // when the change comes back as `durable` and is still the task's last one.
 
-import type { Submission } from '../records.ts'
+import type { TaskSummary } from '../../protocol/index.ts'
+import type { Forgotten, Submission } from '../records.ts'
 import type { ManagerConfig } from './manager-config.ts'
 import { occupy } from './placement.ts'
 import { TaskCore } from './task-core.ts'
@@ -37,8 +40,10 @@ import {
   onNotStored,
   onSubmit,
   rememberKey,
+  stopFailed,
 } from './task-submitting.ts'
 import {
+  onBornElsewhere,
   onLost,
   onReconcile,
   onSettle,
@@ -69,6 +74,9 @@ export class TaskTable {
       case 'restored':
         restore(core, event)
         return
+      case 'began':
+        for (const batch of core.batches.values()) stopFailed(core, batch, event)
+        return
       case 'submit':
         onSubmit(core, event)
         return
@@ -92,6 +100,9 @@ export class TaskTable {
         return
       case 'suspect':
         onSuspect(core, event.worker, event.nowMs)
+        return
+      case 'reborn':
+        onBornElsewhere(core, event)
         return
       case 'lost':
         onLost(core, event)
@@ -144,6 +155,17 @@ export class TaskTable {
 
   at(seq: number): Task | undefined {
     return this.#core.tasks.get(seq)
+  }
+
+  /** What a task repeats, and what repeats it: the fields of its summary. */
+  retriesOf({ seq, submission }: Task): Pick<TaskSummary, 'retry_of' | 'retried_as'> {
+    const { prefix, retriedAs } = this.#core
+    const from = submission.retryOf?.[seq - submission.first]
+    const by = retriedAs.get(seq)
+    return {
+      ...(from !== undefined && { retry_of: prefix + from }),
+      ...(by !== undefined && { retried_as: prefix + by }),
+    }
   }
 
   /** Is a submission with this key known? */
@@ -255,14 +277,17 @@ const onAbortAcked = (
   }
 }
 
+const NOTHING: Forgotten = { closed: 0, failed: 0 }
+
 /** At a start: what the ledger says, before any worker is back. */
 const restore = (
   core: TaskCore,
   event: Extract<TaskEvent, { kind: 'restored' }>,
 ): void => {
-  const { task: recorded, nowMs, wallMs, forgotten = 0 } = event
+  const { task: recorded, nowMs, wallMs, forgotten = NOTHING } = event
   const { submission, seq, assigned } = recorded
   core.nextSeq = Math.max(core.nextSeq, submission.first + submission.tasks.length)
+  const isFirst = !core.batches.has(submission.batch)
   rememberKey(core, submission)
   const task = newTask(core, submission, seq, recorded.request)
   task.attempt = recorded.attempt
@@ -270,7 +295,11 @@ const restore = (
   task.failures = recorded.failures
   task.losses = recorded.losses
   task.handOuts = assigned.map(handOutOf)
-  if (task.batch.log.length === 0) task.batch.dropped = forgotten
+  if (isFirst) {
+    task.batch.dropped = forgotten.closed
+    task.batch.failed = forgotten.failed
+  }
+  core.noteRetries(submission)
   if (recorded.closed !== undefined) {
     core.restoreClosed(task, recorded.closed)
     return

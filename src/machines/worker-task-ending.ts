@@ -128,7 +128,23 @@ export const onRelease = (
   { ledgerId }: EventOf<'release'>,
 ): readonly TaskEffect[] => {
   core.leaseUntilMs = Number.NEGATIVE_INFINITY
-  return core.each(ledgerId, (entry) => unstart(core, entry))
+  return core.each(ledgerId, (entry) =>
+    entry.task.exclusive === true ? giveBack(core, entry) : unstart(core, entry),
+  )
+}
+
+/** Its manager waits for a word of it, whoever is served meanwhile. */
+const giveBack = (core: WorkerTaskCore, entry: Entry): readonly TaskEffect[] => {
+  if (entry.kind !== 'pending' && entry.kind !== 'preparing') return unstart(core, entry)
+  const { task } = entry
+  const over = unstart(core, entry)
+  const error = {
+    kind: 'Aborted',
+    reason: 'its worker lost the manager before it started',
+  } as const
+  const outcome = { kind: 'Error', error } as const
+  core.set(task.task_id, { kind: 'finished', task, outcome })
+  return [...over, { kind: 'outcome', task, outcome }]
 }
 
 /** Forgets what was not started; no tombstone: it may come again. */

@@ -25,6 +25,7 @@ import {
   attemptsOf,
   donePage,
   explain,
+  hostOf,
   logFrom,
   nodeOf,
   PAGE_BYTES,
@@ -34,6 +35,11 @@ import {
 /** Tasks that one TasksList looks at; a filter that finds nothing must not block the node. */
 const LOOKED_AT = 20_000
 const LIST_BYTES_EACH = 1_000
+
+interface Asked extends Pick<Submission, 'key' | 'batch' | 'tasks'> {
+  readonly maxFails?: number | undefined
+  readonly retryOf?: readonly number[]
+}
 
 type SubmitAnswer = Respond<'TasksSubmit'>
 
@@ -51,18 +57,14 @@ export class ManagerClients {
   }
 
   submit(
-    { key, batch = key, tasks }: RequestOf<'TasksSubmit'>,
+    { key, batch = key, tasks, max_fails: maxFails }: RequestOf<'TasksSubmit'>,
     respond: SubmitAnswer,
     from: Peer,
   ): void {
-    this.#submit({ key, batch, tasks }, respond, from)
+    this.#submit({ key, batch, tasks, maxFails }, respond, from)
   }
 
-  #submit(
-    asked: Pick<Submission, 'key' | 'batch' | 'tasks'>,
-    respond: SubmitAnswer,
-    from: Peer,
-  ): void {
+  #submit(asked: Asked, respond: SubmitAnswer, from: Peer): void {
     const { run, at, isClosing, table, deps } = this.#kernel
     if (isClosing) {
       respond('Refused', { reason: 'closing', message: 'it is shutting down' })
@@ -74,22 +76,22 @@ export class ManagerClients {
       respond('Refused', { reason: 'forbidden', message })
       return
     }
-    const { key, batch } = asked
+    const { key, batch, maxFails, retryOf } = asked
     const { tasks } = its
     // All of its tasks may have closed in an earlier life: then the ledger alone knows it.
     const earlier = table.hasKey(key) ? undefined : deps.ledger.byKey(key)
     if (earlier !== undefined) {
-      if (isSameSubmission(earlier, { batch, tasks }))
+      if (isSameSubmission(earlier, { batch, tasks, maxFails }))
         respond('TasksSubmitted', this.#ids(earlier))
       else respond('Refused', { reason: 'conflict', message: KEY_TAKEN })
       return
     }
-    run({ kind: 'submit', key, batch, tasks, ...at() }, (effect) => {
+    const event = { key, batch, tasks, maxFails, retryOf, ...at() }
+    run({ kind: 'submit', ...event }, (effect) => {
       if (effect.kind === 'refuse') {
-        const { message, retryAfterMs } = effect
-        if (retryAfterMs === undefined)
-          respond('Refused', { reason: 'conflict', message })
-        else respond('Refused', { reason: 'busy', message, retry_after_ms: retryAfterMs })
+        const { reason, message, retryAfterMs: retry_after_ms } = effect
+        const again = retry_after_ms === undefined ? {} : { retry_after_ms }
+        respond('Refused', { reason, message, ...again })
         return true
       }
       if (effect.kind !== 'taken') return false
@@ -149,7 +151,8 @@ export class ManagerClients {
       return
     }
     const requests = tasks.map(({ request }) => request)
-    this.#submit({ key, batch: key, tasks: requests }, respond, from)
+    const retryOf = tasks.map(({ seq }) => seq)
+    this.#submit({ key, batch: key, tasks: requests, retryOf }, respond, from)
   }
 
   /** Those that are known, and are the client's business. */
@@ -170,7 +173,7 @@ export class ManagerClients {
       seq -= 1
       const task = table.at(seq)
       if (task !== undefined && matches(task, body) && concerns(task, where))
-        tasks.push(summaryOf(task))
+        tasks.push(summaryOf(task, table))
     }
     const isEnd = seq <= table.oldestSeq
     const next = isEnd ? {} : { next: `${this.#kernel.ledgerId}-${seq}` }
@@ -189,7 +192,7 @@ export class ManagerClients {
     }
     const result = isClosed(task) ? resultOf(task) : undefined
     respond('TaskRecord', {
-      summary: summaryOf(task),
+      summary: summaryOf(task, this.#kernel.table),
       request: shown(task.request),
       attempts: attemptsOf(task),
       failures: task.failures,
@@ -415,4 +418,4 @@ const matches = (
 ): boolean =>
   (states === undefined || states.includes(task.state)) &&
   (batch === undefined || task.batch.label === batch) &&
-  (host_name === undefined || summaryOf(task).host_name === host_name)
+  (host_name === undefined || hostOf(task) === host_name)

@@ -2,11 +2,11 @@
 
 import type {
   AttemptRecord,
-  ErrorKind,
   NodeInfo,
   TaskDone,
   TaskSummary,
 } from '../../protocol/index.ts'
+import { errorText } from '../machines/error-text.ts'
 import type { ManagerConfig } from '../machines/manager-config.ts'
 import { explainWorker } from '../machines/placement.ts'
 import {
@@ -32,7 +32,13 @@ const telling = (task: Task): HandOut | undefined =>
       ? undefined
       : task.handOuts.at(-1)
 
-export const summaryOf = (task: Task): TaskSummary => {
+/** Where a task is, or ended; undefined: nowhere. */
+export const hostOf = (task: Task): string | undefined => telling(task)?.hostName
+
+export const summaryOf = (
+  task: Task,
+  table: Pick<TaskTable, 'retriesOf'>,
+): TaskSummary => {
   const { id, state, shownAttempt: attempt, submission, request, batch } = task
   const handOut = telling(task)
   const error = isClosed(task) ? errorOf(task) : undefined
@@ -51,6 +57,7 @@ export const summaryOf = (task: Task): TaskSummary => {
     ...(result !== undefined && { run_ms: result.run_ms }),
     ...(result?.exit_code !== undefined && { exit_code: result.exit_code }),
     ...(error !== undefined && { error }),
+    ...table.retriesOf(task),
   }
 }
 
@@ -114,7 +121,7 @@ export const attemptsOf = (task: Task): AttemptRecord[] =>
       sent_ms: sentMs,
       ...(startedMs !== undefined && { started_ms: startedMs }),
       ...(endedMs !== undefined && { ended_ms: endedMs }),
-      ...(ended !== undefined && { ended }),
+      ...(ended !== undefined && { ended: ended.slice(0, 255) }),
       ...(pid !== undefined && { pid }),
     }),
   )
@@ -187,20 +194,22 @@ const howItEnded = (task: Task): string => {
   const where = handOut === undefined ? '' : ` on ${handOut.hostName}`
   const error = errorOf(task)
   if (error === undefined) return `it succeeded${where}`
-  if (error.kind === 'Aborted') return `it was cancelled${where}`
-  return `it failed${where}: ${error.kind}${detailOf(error)}`
+  if (error.kind === 'Aborted')
+    return error.reason === undefined
+      ? `it was cancelled${where}`
+      : `it was cancelled${where}: ${error.reason}`
+  return `it failed${where}: ${errorText(error)}`
 }
 
-const detailOf = (error: ErrorKind): string => {
-  if (error.kind === 'RunningError')
-    return error.exit_code === undefined
-      ? `, ended by ${error.signal ?? 'a signal'}`
-      : `, exit code ${error.exit_code}`
-  return 'reason' in error ? `, ${error.reason.slice(0, 800)}` : ''
-}
+/** A task at a worker that is lost is exclusive: any other is taken back. */
+const ABSENCES = {
+  managing: '',
+  suspect: '; its connection is lost, it may come back',
+  lost: '; that worker is lost: being exclusive, it runs again only when the worker has started anew, or as a retry once it was cancelled',
+} as const
 
 const whereIt = (task: Task, { hostName, status }: Worker): string => {
-  const lost = status === 'suspect' ? '; its connection is lost, it may come back' : ''
+  const lost = ABSENCES[status]
   if (task.state === 'running') return `it runs on ${hostName}${lost}`
   if (task.state === 'accepted') return `it waits at ${hostName} for a free slot${lost}`
   return `it is on its way to ${hostName}${lost}`

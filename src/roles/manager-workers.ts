@@ -72,12 +72,14 @@ export class ManagerWorkers {
     return { peerId: entry.peer.nodeId, rel: entry.state.rel }
   }
 
-  /** Workers known from the ledger: awaited for the length of a lease. */
+  /** Workers known from the ledger: awaited for a lease, and for as long as they pause between dials. */
   awaitRestored(): void {
+    const { managerLeaseMs, returnMs } = this.#kernel.config
+    const longerMs = Math.max(0, returnMs - managerLeaseMs)
     for (const worker of this.#kernel.table.workers()) {
       const entry = this.#entryOf(worker.nodeId)
       entry.state = { kind: 'suspect', bootId: worker.bootId, rel: '' }
-      entry.heardAtMs = this.#kernel.deps.clock.now()
+      entry.heardAtMs = this.#kernel.deps.clock.now() + longerMs
       this.#watchLease(entry)
     }
   }
@@ -89,7 +91,7 @@ export class ManagerWorkers {
   ): void {
     const nodeId = body.guest === undefined ? from.nodeId : `${from.nodeId}/${body.guest}`
     if (body.settle === true) {
-      this.#settle(nodeId, body, respond)
+      this.#settle(nodeId, body, respond, from)
       return
     }
     const entry = this.#entryOf(nodeId)
@@ -110,6 +112,16 @@ export class ManagerWorkers {
     const inventory = entry.pages
     entry.pages = []
     this.#request(entry, { ...body, tasks: inventory }, respond, from)
+  }
+
+  /** Lost workers of that node: what waits for the end of their earlier boot waits no more. */
+  peerConnected({ nodeId, bootId }: Peer): void {
+    const { table, run, at } = this.#kernel
+    for (const worker of table.workers()) {
+      const isThere = worker.nodeId === nodeId || worker.nodeId.startsWith(`${nodeId}/`)
+      if (isThere && worker.status === 'lost')
+        run({ kind: 'reborn', worker, bootId, ...at() })
+    }
   }
 
   onManagerBye({ rel, reason }: RequestOf<'ManagerBye'>, from: Peer): void {
@@ -265,10 +277,13 @@ export class ManagerWorkers {
     nodeId: string,
     body: ManagerRequest,
     respond: Respond<'ManagerRequest'>,
+    { bootId }: Peer,
   ): void {
     const { run, at } = this.#kernel
     let drop: { task_id: string; attempt: number }[] = []
-    run({ kind: 'settle', nodeId, inventory: body.tasks, ...at() }, (effect) => {
+    const { tasks: inventory, more } = body
+    const its = { nodeId, bootId, inventory, isWhole: !more }
+    run({ kind: 'settle', ...its, ...at() }, (effect) => {
       if (effect.kind === 'drop') drop = [...effect.drops]
       return effect.kind === 'drop' || effect.kind === 'ack'
     })
@@ -323,6 +338,9 @@ export class ManagerWorkers {
         })
         const cost = effect.certain ? 'certain' : 'pending'
         worker && run({ kind: 'lost', worker, cost, ...at() })
+        // It may be connected in another boot, and serve another manager.
+        for (const other of this.#kernel.peers.keys())
+          if (entry.nodeId.startsWith(other.nodeId)) this.peerConnected(other)
         return
       }
       case 'release':

@@ -257,6 +257,7 @@ export const createManager = (
     const forgotten = ledger.forgotten(task.submission.batch)
     table.apply({ kind: 'restored', task, forgotten, ...kernel.at() })
   }
+  for (const effect of table.apply({ kind: 'began', ...kernel.at() })) perform(effect)
   workers.awaitRestored()
   const open = replayed.filter(({ closed }) => closed === undefined)
   for (const address of recordedAddresses(open)) mesh.dial(address)
@@ -264,7 +265,10 @@ export const createManager = (
 
   return {
     handlers,
-    peerConnected: (peer) => void peers.set(peer, { sinceMs: clock.now() }),
+    peerConnected: (peer) => {
+      peers.set(peer, { sinceMs: clock.now() })
+      workers.peerConnected(peer)
+    },
     peerLost: (peer, how) => {
       peers.delete(peer)
       waits.peerLost(peer)

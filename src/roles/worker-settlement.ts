@@ -1,6 +1,8 @@
 // Worker settlement: hands outcomes over to a manager that this worker does not serve (any
 // more), by ManagerRequest with `settle`. Each round is one page of at most 64 KiB; what
 // the manager has recorded it names in `drop`, and while it does, the next round follows.
+// The last page lists all that is here of that ledger besides, and says so (`more` false):
+// what it does not list is not here, and need not be waited for.
 
 import type { InventoryEntry, LedgerId, TaskAttempt } from '../../protocol/index.ts'
 import { INVENTORY_PAGE } from '../../protocol/index.ts'
@@ -15,6 +17,10 @@ export interface SettlementPorts {
   readonly outcomesOf: (ledgerId: LedgerId) => readonly Undelivered[]
   /** Is this manager to be settled with: connected, and not (to be) served by us? */
   readonly isForeign: (manager: Manager) => boolean
+  /** What of that ledger is not over; undefined: that cannot be told now. */
+  readonly openOf: (ledgerId: LedgerId) => readonly InventoryEntry[] | undefined
+  /** Was its ledger ever served in this life? */
+  readonly wasServed: (ledgerId: LedgerId) => boolean
   readonly drop: (tasks: readonly TaskAttempt[]) => void
 }
 
@@ -29,6 +35,8 @@ export class WorkerSettlement {
   readonly #ports: SettlementPorts
   /** Connections with a round under way, or waiting for the next one. */
   readonly #busy = new Set<number>()
+  /** Connections whose manager has heard from us at all. */
+  readonly #told = new Set<number>()
   readonly #timers = new Set<Cancel>()
 
   constructor(ports: SettlementPorts) {
@@ -39,10 +47,12 @@ export class WorkerSettlement {
   consider(manager: Manager): void {
     const { connection, ledgerId } = manager
     if (this.#busy.has(connection) || !this.#ports.isForeign(manager)) return
-    const tasks = page(this.#ports.outcomesOf(ledgerId))
-    if (tasks.length === 0) return
+    const outcomes = this.#ports.outcomesOf(ledgerId)
+    const isNews = this.#ports.wasServed(ledgerId) && !this.#told.has(connection)
+    if (outcomes.length === 0 && !isNews) return
     this.#busy.add(connection)
-    const body = { ...this.#ports.specs, tasks, more: false, settle: true }
+    this.#told.add(connection)
+    const body = { ...this.#ports.specs, ...this.#page(ledgerId, outcomes), settle: true }
     this.#ports.mesh.ask(manager.nodeId, 'ManagerRequest', body, ANSWER_MS, (outcome) => {
       this.#busy.delete(connection)
       const answer = outcome._tag === 'Right' ? outcome.right : undefined
@@ -57,6 +67,15 @@ export class WorkerSettlement {
       }
       this.#later(manager)
     })
+  }
+
+  #page(ledgerId: LedgerId, outcomes: readonly Undelivered[]) {
+    const tasks = page(outcomes)
+    const open = this.#ports.openOf(ledgerId)
+    const isAll = open !== undefined && tasks.length === outcomes.length
+    if (!isAll || tasks.length + open.length > INVENTORY_PAGE)
+      return { tasks, more: true }
+    return { tasks: [...tasks, ...open], more: false }
   }
 
   /** It mistook the settlement for a request. */

@@ -266,6 +266,11 @@ export class Worker {
       mesh,
       specs: specsOf(config),
       outcomesOf: (ledgerId) => this.#delivery.outcomesOf(ledgerId),
+      openOf: (ledgerId) =>
+        this.#tasks.hasUnrecorded(ledgerId)
+          ? undefined
+          : this.#tasks.inventory(ledgerId).filter(isOpen),
+      wasServed: (ledgerId) => this.#link.state.epochs.has(ledgerId),
       isForeign: ({ connection, ledgerId }) => {
         const { served } = this.#link
         const isConnected = [...this.#link.managers].some(
@@ -295,3 +300,6 @@ export class Worker {
     }
   }
 }
+
+const isOpen = ({ status }: InventoryEntry): boolean =>
+  status !== 'Completed' && status !== 'Error'

@@ -29,6 +29,7 @@ export interface RunBook {
 export interface TaskBook {
   readonly id: TaskId
   acknowledged: EventOf<'acknowledged'> | undefined
+  isExclusive: boolean
   closed: Closed | undefined
   /** When (in the history's order) it was closed. */
   closedAt: number
@@ -90,6 +91,7 @@ export class Book {
       task = {
         id,
         acknowledged: undefined,
+        isExclusive: false,
         closed: undefined,
         closedAt: -1,
         assigned: [],

@@ -24,6 +24,7 @@ export class RecordRules {
 
   acknowledged(event: EventOf<'acknowledged'>): void {
     for (const id of event.taskIds) this.#book.task(id).acknowledged ??= event
+    for (const id of event.exclusive ?? []) this.#book.task(id).isExclusive = true
   }
 
   assigned(event: EventOf<'assigned'>): void {

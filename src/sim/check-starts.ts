@@ -29,6 +29,13 @@ export class StartRules {
     readonly event: Started
   }[] = []
 
+  /** Starts while another run of the task went on. */
+  readonly #besides: {
+    readonly task: TaskBook
+    readonly started: Started
+    readonly event: Started
+  }[] = []
+
   constructor(book: Book, report: Report, options: CheckOptions) {
     this.#book = book
     this.#report = report
@@ -45,6 +52,7 @@ export class StartRules {
       this.#assigned(task, life, event)
       this.#current(task, life, event)
       this.#open(task, life, event)
+      this.#beside(task, event)
     }
     const run: RunBook = {
       task,
@@ -132,6 +140,21 @@ export class StartRules {
     this.#givenUp.push({ task, life, raised, event })
   }
 
+  /** Whether it is exclusive may be told later. */
+  #beside(task: TaskBook, event: Started): void {
+    for (const { started, exited, life } of task.runs)
+      if (exited === undefined && life.ended === undefined)
+        this.#besides.push({ task, started, event })
+  }
+
+  #judgeBesides(): void {
+    for (const { task, started, event } of this.#besides) {
+      if (!task.isExclusive) continue
+      const says = `${said(event)} while attempt ${started.attempt} ran on ${started.node}`
+      this.#report('exclusive-alone', says, started, event)
+    }
+  }
+
   /** A worker that comes back while that record is written is given the next number at once. */
   #judgeGivenUp(): void {
     for (const { task, life, raised, event } of this.#givenUp) {
@@ -187,6 +210,7 @@ export class StartRules {
   /** Where the order between nodes is not known: is there any record at all? */
   finish(): void {
     this.#judgeGivenUp()
+    this.#judgeBesides()
     if (this.#options.order !== 'own') return
     for (const task of this.#book.tasks.values()) {
       if (this.#book.isForgiven(task.id)) continue

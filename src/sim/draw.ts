@@ -44,6 +44,7 @@ export const drawScenario = (seed: number): Scenario => {
     isLingering,
   })
   const nodes = { managers, workers, clients, healMs, isClose, isLingering }
+  const terms = new SimRandom(seed, 'terms')
   return {
     seed,
     delays: {
@@ -56,14 +57,42 @@ export const drawScenario = (seed: number): Scenario => {
     slotMs: 0,
     spawnMs: 5,
     streamBytes: random.pick([64, 512]),
-    managers,
+    managers: withReturns(terms, managers),
     workers,
-    clients,
+    clients: withTerms(terms, clients),
     programs,
     faults: drawFaults(random, nodes),
     healMs,
     restMs: healMs + REST_MS,
   }
+}
+
+/** Some wait longer than a lease for the workers of an earlier life. */
+const withReturns = (
+  random: SimRandom,
+  managers: readonly ManagerSpec[],
+): readonly ManagerSpec[] =>
+  managers.map((manager) => ({
+    ...manager,
+    config: { ...manager.config, returnMs: random.pick([0, 12_000]) },
+  }))
+
+/** What some seeds ask for besides: tasks that run alone, batches that end when some fail. */
+const withTerms = (
+  random: SimRandom,
+  clients: readonly ClientSpec[],
+): readonly ClientSpec[] => {
+  const [exclusive, limited] = [random.pick([0, 0, 0.5]), random.pick([0, 0.4])]
+  return clients.map((client) => ({
+    ...client,
+    batches: client.batches.map((batch) => ({
+      ...batch,
+      tasks: batch.tasks.map((task) =>
+        random.chance(exclusive) ? { ...task, exclusive: true } : task,
+      ),
+      ...(random.chance(limited) ? { maxFails: random.int(0, 2) } : {}),
+    })),
+  }))
 }
 
 /** Beside a good clock a bad one: as far off as a worker's lease and its manager's allow. */

@@ -50,6 +50,8 @@ export type HistoryEvent =
       readonly client: string
       readonly ledgerId: LedgerId
       readonly taskIds: readonly TaskId[]
+      /** Those of them that may not run again while an earlier run may go on. */
+      readonly exclusive?: readonly TaskId[]
     }
   /** A client was told how a task ended. */
   | {

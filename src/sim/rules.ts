@@ -36,6 +36,10 @@ export const rules = {
     'no attempt of a task starts twice, nor after a later one at the same worker',
   ),
   'one-copy': rule('own', 'a worker never runs two copies of a task at a time'),
+  'exclusive-alone': rule(
+    'across',
+    'an exclusive task does not start while an earlier run of it goes on',
+  ),
   'start-alive': rule('own', 'nothing starts in a life that has not begun or is over'),
   'no-start-after-report': rule(
     'own',

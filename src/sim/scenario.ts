@@ -44,6 +44,8 @@ export interface WorkerSpec extends NodeSpec {
 export interface BatchSpec {
   readonly atMs: number
   readonly tasks: readonly TaskRequest[]
+  /** Ends it when more have failed. */
+  readonly maxFails?: number
   /** Submits it a second time at once, with the same key. */
   readonly twice?: boolean
   /** Cancels these (indexes), or all of the batch. */

@@ -19,10 +19,16 @@ import { SimFlood } from './sim-flood.ts'
 import { SimInput } from './sim-input.ts'
 import type { SimMesh, SimRole } from './sim-mesh.ts'
 
+interface Submitted {
+  readonly taskIds: readonly TaskId[]
+  /** It had not been told before. */
+  readonly isNew: boolean
+  readonly exclusive?: readonly TaskId[]
+}
+
 /** What a client tells the world. */
 export interface ClientEvents {
-  /** `isNew`: it had not been told before. */
-  acknowledged(client: string, taskIds: readonly TaskId[], isNew: boolean): void
+  acknowledged(client: string, submitted: Submitted): void
   /** A submission was refused for good. */
   refused(client: string, key: string, why: string): void
   shown(client: string, shown: Shown): void
@@ -162,7 +168,11 @@ class SimBatch {
 
   #submit(): void {
     const { events, spec } = this.#client
-    const body = { key: this.#key, batch: this.#key, tasks: [...this.#spec.tasks] }
+    const { tasks, maxFails: max_fails } = this.#spec
+    const body = {
+      ...{ key: this.#key, batch: this.#key, tasks: [...tasks] },
+      ...(max_fails !== undefined && { max_fails }),
+    }
     const again = () => this.#client.again(() => this.#submit())
     this.#client.ask(
       'TasksSubmit',
@@ -221,7 +231,8 @@ class SimBatch {
     if (isSame && known?.some((id, index) => id !== taskIds[index]) === true)
       events.violation(`${spec.name}: other ids for ${this.#key}`)
     told.set(this.#key, taskIds)
-    events.acknowledged(spec.name, taskIds, !isSame)
+    const exclusive = taskIds.filter((_, index) => this.#spec.tasks[index]?.exclusive)
+    events.acknowledged(spec.name, { taskIds, isNew: !isSame, exclusive })
   }
 
   /** Hands tasks in again; as long as they are open, it is refused. */

@@ -78,7 +78,8 @@ export class SimFlood {
           return
         }
         const { events, spec } = this.#client
-        events.acknowledged(spec.name, answer.body.task_ids, true)
+        const taskIds = answer.body.task_ids
+        events.acknowledged(spec.name, { taskIds, isNew: true })
         this.#underWay -= 1
         this.#acknowledged += size
         if (!this.#isWaiting) this.#wait()

@@ -209,7 +209,8 @@ export class ManagerNode extends Node {
         log: this.world.options.log?.(this.name) ?? quiet,
         soon: life.soon,
         self: { node_id: this.nodeId, boot_id: life.bootId, host_name: this.name },
-        config: this.spec.config,
+        // Kept scenarios are of before it was waited for.
+        config: { returnMs: 0, ...this.spec.config },
         stopped: (why) => this.#stopped(life, why),
       },
       ledger.restorable(),
@@ -574,12 +575,13 @@ export class World {
       if (this.managers.some(({ store }) => store.keys.has(key)))
         this.violation(`${client}: ${key} is refused, it was submitted: ${why}`)
     },
-    acknowledged: (client, taskIds, isNew) => {
+    acknowledged: (client, { taskIds, isNew, exclusive = [] }) => {
       if (isNew) this.tasks += taskIds.length
       if (this.tell === undefined) return
       const ledgerId = taskIds[0]?.slice(0, 10) ?? ''
       const { nowMs: atMs } = this.schedule
-      this.tell({ kind: 'acknowledged', atMs, client, ledgerId, taskIds })
+      const alone = exclusive.length > 0 ? { exclusive } : {}
+      this.tell({ kind: 'acknowledged', atMs, client, ledgerId, taskIds, ...alone })
     },
     shown: (client, shown) =>
       this.tell?.({ kind: 'shown', atMs: this.schedule.nowMs, client, shown }),

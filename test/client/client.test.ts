@@ -211,6 +211,40 @@ t.test('outcomes that the manager has forgotten fail the batch', async (t) => {
   t.equal(await failureOf(reading), 'not-found')
 })
 
+t.test('a batch that the mesh ends is told of to its end, and says why', async (t) => {
+  const manager = new FakeManager()
+  await using client = manager.client()
+  let pages = 0
+  const limits: unknown[] = []
+  manager.intercept = (kind, body) => {
+    if (kind !== 'TasksSubmit') return undefined
+    limits.push((body as { max_fails?: number }).max_fails)
+    pages += 1
+    const message = '3 of its tasks failed'
+    return pages > 1
+      ? { kind: 'Refused', body: { reason: 'stopped', message } }
+      : undefined
+  }
+  let taken = 0
+  const tasks = (function* () {
+    for (; taken < 100_000; taken++) yield task('exec:true')
+  })()
+  const batch = client.runAll(tasks, { maxFails: 2 })
+  let count = 0
+  for await (const _ of batch) count++
+  t.ok(count > 0 && count === batch.progress().submitted, 'those of the first page')
+  t.ok(taken < 10_000, `${taken} were taken`)
+  t.match(batch.progress(), { isComplete: true, stopped: '3 of its tasks failed' })
+  t.ok(limits.every((limit) => limit === 2))
+
+  const late = client.runAll([task('exec:true')], { batch: 'ended' })
+  const reading = (async () => {
+    for await (const _ of late) t.fail('nothing was taken')
+  })()
+  t.equal(await failureOf(reading), 'rejected', 'none of its own was ever taken')
+  t.throws(() => client.runAll([], { maxFails: -1 }), RangeError)
+})
+
 t.test('an empty batch ends at once', async (t) => {
   const manager = new FakeManager()
   await using client = manager.client()

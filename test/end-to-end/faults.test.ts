@@ -209,9 +209,8 @@ t.test(
       code: 1,
       stderr: /workers run here without a manager.*\n$/,
     })
-    // Its leases last longer than the longest pause between a worker's dials (10 s): it
-    // waits for the task's worker, however late that one looks again.
-    const next = hands.node('manager', '--name', 'm')
+    // However short its leases, it waits for the task's worker, which pauses between dials.
+    const next = hands.node('manager', '--name', 'm', '--ping', '250ms')
     Object.assign(nodes, { m: next })
     await next.said(/listening/)
     await until(

@@ -154,7 +154,7 @@ for (const [kind, livesOf] of Object.entries(kinds)) {
       [2, 3],
     )
     t.equal(second.task(1), undefined)
-    t.equal(second.forgotten('k1'), 1)
+    t.same(second.forgotten('k1'), { closed: 1, failed: 0 })
     t.ok(second.byKey('k1'))
     await committed(second, closed(2), closed(3))
     second.retire([2, 3])
@@ -162,6 +162,41 @@ for (const [kind, livesOf] of Object.entries(kinds)) {
     t.same(await replayed(third), [])
     t.equal(third.byKey('k1'), undefined)
     t.equal(third.nextSequence(), 4, 'a sequence is never given out twice')
+  })
+
+  test('of what is forgotten it is known how much had failed', async (t, lives) => {
+    const first = await lives()
+    await committed(first, submitted(submission(1, 4)), closed(1, 'failed'), closed(2))
+    await committed(first, closed(3, 'failed'))
+    first.retire([1, 2])
+    const second = await again(first, lives)
+    t.same(second.forgotten('k1'), { closed: 2, failed: 1 })
+    await replayed(second)
+    second.retire([3])
+    const third = await again(second, lives)
+    t.same(third.forgotten('k1'), { closed: 3, failed: 2 })
+  })
+
+  test('how each hand-out went is remembered, and what a submission said', async (t, lives) => {
+    const first = await lives()
+    const retryOf = [7, 8]
+    await committed(first, submitted({ ...submission(1, 2), maxFails: 3, retryOf }))
+    const ran = { attempt: 1, nodeId: 'n1', startedMs: 5, pid: 9, ended: 'TimedOut' }
+    await committed(first, assigned(1), { ...requeued(1), ran: [ran] } as Change)
+    await committed(first, assigned(1, 2), {
+      ...closed(1),
+      ran: [{ attempt: 2, nodeId: 'n1', endedMs: 6, ended: 'completed' }],
+    } as Change)
+    await committed(first, { ...closed(2), ran: [{ ...ran, nodeId: 'n2' }] } as Change)
+    const { attempt: _, nodeId: __, ...went } = ran
+    const second = await again(first, lives)
+    t.match(await replayed(second), [
+      {
+        submission: { maxFails: 3, retryOf },
+        assigned: [{ ran: went }, { ran: { endedMs: 6, ended: 'completed' } }],
+      },
+      { seq: 2, assigned: [] },
+    ])
   })
 
   test('a list goes on below the last one that was seen, while more comes', async (t, lives) => {

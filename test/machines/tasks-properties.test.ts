@@ -166,7 +166,12 @@ const acts: fc.Arbitrary<Act> = fc.oneof(
     ([count, retries, isBig]): Act =>
       (outside) => {
         const task = isBig
-          ? exec({ retries, requires: { cores: 2 }, timeout_ms: 1_000 })
+          ? exec({
+              retries,
+              requires: { cores: 2 },
+              timeout_ms: 1_000,
+              exclusive: retries > 0,
+            })
           : noop({ retries, priority: retries, requires: { cores: retries } })
         const tasks = Array.from({ length: count }, () => task)
         const key = `k${++outside.keys}`

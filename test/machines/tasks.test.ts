@@ -550,7 +550,7 @@ t.test(
     const outcome = { kind: 'Completed', result: done() } as const
     const effects = staged.act({
       kind: 'settle',
-      nodeId: 'w1',
+      ...{ nodeId: 'w1', bootId: 'b1', isWhole: true },
       inventory: [{ task_id: ID, attempt: 1, status: 'Completed', outcome }],
       ...staged.at(),
     })
@@ -710,5 +710,253 @@ t.test('a run that its worker lost counts as a loss; the third fails the task', 
   t.match(task, { state: 'failed', failures: 0, losses: 3 })
   t.match(task.closing?.outcome, { kind: 'Error', error: { kind: 'WorkerLost' } })
   t.same(invariants(staged.table), [])
+  t.end()
+})
+
+/** A table with a worker of two cores and a batch of so many tasks, all of them placed. */
+const batchOf = (count: number, maxFails: number | undefined) => {
+  const staged = stage('arriving')
+  const { act, commit, at } = staged
+  const tasks = Array.from({ length: count }, () => exec())
+  const submit = (key: string, more: object = {}) =>
+    act({ kind: 'submit', key, batch: 'many', tasks, maxFails, ...more, ...at() })
+  act(cancel(staged))
+  commit()
+  const submitted = submit('first')
+  commit()
+  act({ kind: 'place', ...at() })
+  commit()
+  const fail = (seq: number) =>
+    act({
+      kind: 'error',
+      ...{ nodeId: 'w1', taskId: taskId(seq), attempt: 1, result: undefined },
+      error: { kind: 'RunningError', exit_code: 1 },
+      ...at(),
+    })
+  const states = () =>
+    Array.from({ length: count }, (_, n) => staged.table.at(n + 2)?.state)
+  return { ...staged, submit, submitted, fail, states }
+}
+
+t.test(
+  'a batch ends when more of it have failed than may, once that is on record',
+  (t) => {
+    const { fail, commit, states, submit, table } = batchOf(5, 1)
+    fail(2)
+    commit()
+    t.same(states(), ['failed', 'sent', 'queued', 'queued', 'queued'], 'one may')
+    fail(3)
+    t.same(states().slice(2), ['queued', 'queued', 'queued'], 'not before it is durable')
+    const effects = commit()
+    t.equal(effects.filter(({ kind }) => kind === 'record').length, 3)
+    commit()
+    t.same(states(), ['failed', 'failed', 'aborted', 'aborted', 'aborted'])
+    t.match(table.at(4)?.closing?.outcome, {
+      error: { kind: 'Aborted', reason: '2 tasks of its batch failed, at most 1 may' },
+    })
+    t.match(submit('second'), [
+      { kind: 'refuse', reason: 'stopped', message: /2 of its/ },
+    ])
+    t.match(submit('second', { maxFails: undefined }), [{ kind: 'refuse' }])
+    t.match(submit('first'), [{ kind: 'taken', isDurable: true }], 'known: the same ids')
+    t.match(submit('other', { batch: 'other' }), [{ kind: 'taken' }, { kind: 'record' }])
+    t.same(invariants(table), [])
+    t.end()
+  },
+)
+
+t.test('without a limit any number may fail, and the least that is said holds', (t) => {
+  const free = batchOf(2, undefined)
+  for (const seq of [2, 3]) free.fail(seq)
+  free.commit()
+  t.match(free.submit('second', { maxFails: 1 }), [{ kind: 'refuse', reason: 'stopped' }])
+  t.match(free.submit('second', { maxFails: 2 }), [{ kind: 'taken' }, { kind: 'record' }])
+  const one = batchOf(2, 5)
+  one.submit('second', { maxFails: 0 })
+  one.commit()
+  one.fail(2)
+  one.commit()
+  one.commit()
+  t.same(one.states(), ['failed', 'aborted'])
+  t.end()
+})
+
+t.test('at a start the failures are counted again, the forgotten ones too', (t) => {
+  const table = new TaskTable(managerDefaults, LEDGER)
+  const limited = (event: ReturnType<typeof restored>) => {
+    const { submission } = event.task
+    const task = { ...event.task, submission: { ...submission, maxFails: 2 } }
+    return { ...event, task, forgotten: { closed: 4, failed: 2 } }
+  }
+  const closed = {
+    kind: 'closed' as const,
+    ...{ seq: 1, attempt: 1, state: 'failed' as const, failures: 1, losses: 0 },
+    ...{ outcome: { kind: 'Error' as const, error: { kind: 'TimedOut' as const } } },
+    endedMs: 3,
+  }
+  table.apply(limited(restored(1, { closed })))
+  table.apply(limited(restored(2, {})))
+  t.match(table.batch('b'), { failed: 3, dropped: 4, open: 1 })
+  const effects = table.apply({ kind: 'began', nowMs: 600, wallMs: 10_100 })
+  t.match(effects, [{ kind: 'record', change: { kind: 'closed', state: 'aborted' } }])
+  t.end()
+})
+
+t.test('an exclusive task waits for the next boot of a lost worker', (t) => {
+  const staged = stage('running', { exclusive: true })
+  const { act, commit, task, worker, pass, table, at } = staged
+  act({ kind: 'suspect', worker, ...at() })
+  act(lost('certain')(staged))
+  commit()
+  t.match(task, { state: 'running', worker, attempt: 1, losses: 0 })
+  pass(11 * managerDefaults.managerLeaseMs)
+  act({ kind: 'tick', ...at() })
+  t.equal(table.worker('w1'), worker, 'it is not forgotten')
+  t.equal(table.nextDueMs(at().nowMs), Number.POSITIVE_INFINITY)
+  t.same(invariants(table), [])
+  act({ kind: 'reborn', worker, bootId: 'b1', ...at() })
+  t.match(task, { worker, attempt: 1 }, 'in the same boot it may be alive')
+  act({ kind: 'reborn', worker, bootId: 'b2', ...at() })
+  commit()
+  t.match(task, { state: 'queued', worker: undefined, attempt: 2, losses: 1 })
+  t.match(task.handOuts, [{ attempt: 1, ended: 'WorkerLost' }])
+  t.same(invariants(table), [])
+  t.end()
+})
+
+t.test('an exclusive task goes on where it was when its worker comes back', (t) => {
+  const staged = stage('running', { exclusive: true })
+  const { act, task, worker } = staged
+  act(lost('pending')(staged))
+  act(inventory({})(staged))
+  t.match(task, { state: 'running', worker, attempt: 1, losses: 0 })
+  const reborn = stage('running', { exclusive: true })
+  reborn.act(lost('certain')(reborn))
+  reborn.act(inventory(undefined, { boot: 'b2' })(reborn))
+  t.match(reborn.task, { state: 'queued', attempt: 2, losses: 1 })
+  const left = stage('running', { exclusive: true })
+  left.act(lost('none')(left))
+  t.match(left.task, { state: 'queued', attempt: 2, losses: 0 }, 'it had ended it')
+  t.end()
+})
+
+t.test(
+  'an exclusive task of a lost worker can be cancelled; then that is forgotten',
+  (t) => {
+    const staged = stage('running', { exclusive: true })
+    const { act, commit, pass, table, task, at } = staged
+    act(lost('pending')(staged))
+    pass(11 * managerDefaults.managerLeaseMs)
+    act({ kind: 'tick', ...at() })
+    act(cancel(staged))
+    t.ok(commit().some(({ kind }) => kind === 'cancelled'))
+    t.equal(task.state, 'aborted')
+    act({ kind: 'tick', ...at() })
+    t.equal(table.worker('w1'), undefined)
+    t.same(invariants(table), [])
+    t.end()
+  },
+)
+
+t.test('over its limit, an exclusive task fails without a further try', (t) => {
+  const staged = stage('running', { exclusive: true, timeout_ms: 100, retries: 3 })
+  const { act, commit, pass, task, at } = staged
+  pass(100 + managerDefaults.killGraceMs + managerDefaults.deadlineSlackMs)
+  act({ kind: 'tick', ...at() })
+  pass(managerDefaults.askMs)
+  act({ kind: 'tick', ...at() })
+  commit()
+  t.match(task, { state: 'failed', attempt: 1 })
+  t.end()
+})
+
+t.test(
+  'a worker that serves another manager and lists a task no more has lost it',
+  (t) => {
+    const settle = (
+      staged: Staged,
+      more: Partial<{ bootId: string; isWhole: boolean }>,
+    ) =>
+      staged.act({
+        kind: 'settle',
+        ...{ nodeId: 'w1', bootId: 'b1', isWhole: true, inventory: [], ...more },
+        ...staged.at(),
+      })
+    const staged = stage('sent', { exclusive: true })
+    settle(staged, {})
+    t.match(staged.task, { state: 'sent', attempt: 1 }, 'managed, it says so otherwise')
+    staged.act(lost('pending')(staged))
+    settle(staged, { isWhole: false })
+    settle(staged, { bootId: 'b2' })
+    t.match(staged.task, { state: 'sent', attempt: 1 })
+    settle(staged, {})
+    staged.commit()
+    t.match(staged.task, { state: 'queued', attempt: 2, losses: 0 })
+    const running = stage('running', { exclusive: true })
+    running.act(lost('pending')(running))
+    const effects = running.act({
+      kind: 'settle',
+      ...{ nodeId: 'w1', bootId: 'b1', isWhole: true },
+      inventory: [{ task_id: ID, attempt: 1, status: 'Started' }],
+      ...running.at(),
+    })
+    t.match(effects, [{ kind: 'drop', drops: [] }], 'what runs there is kept')
+    t.equal(running.task.state, 'running')
+    t.end()
+  },
+)
+
+t.test('how each hand-out went is recorded, and known after a start', (t) => {
+  const staged = stage('running', { retries: 1 })
+  const { act, task, at } = staged
+  const fails = act({
+    kind: 'error',
+    ...{ nodeId: 'w1', taskId: ID, attempt: 1, result: undefined },
+    error: { kind: 'RunningError', exit_code: 3 },
+    ...at(),
+  })
+  const ran = { attempt: 1, nodeId: 'w1', ended: 'RunningError, exit code 3' }
+  t.match(fails, [{ kind: 'record', change: { kind: 'requeued', ran: [ran] } }, {}])
+  const table = new TaskTable(managerDefaults, LEDGER)
+  const [handOut] = assignedTo(1, 'b1', 10).assigned
+  if (handOut === undefined) throw new Error('Expected a hand-out')
+  const went = { startedMs: 11, endedMs: 12, ended: 'TimedOut', pid: 7 }
+  table.apply(restored(1, { attempt: 2, assigned: [{ ...handOut, ran: went }] }))
+  t.match(table.at(1)?.handOuts, [{ attempt: 1, sentMs: 10, ...went }])
+  t.equal(task.handOuts.length, 1)
+  t.end()
+})
+
+for (const [name, event, ended] of [
+  ['cancelled', cancel, 'Aborted'],
+  ['lost with its worker', lost('certain'), 'WorkerLost'],
+  ['left behind in good order', lost('none'), 'its worker left'],
+  ['not there', inventory(undefined), 'not there'],
+  ['gone with a boot', inventory(undefined, { boot: 'b2' }), 'WorkerLost'],
+] as const)
+  t.test(`why a hand-out was over: ${name}`, (t) => {
+    const staged = stage('running')
+    const effects = staged.act(event(staged))
+    const changes = effects.flatMap((one) => (one.kind === 'record' ? one.change : []))
+    t.match(changes, [{ ran: [{ attempt: 1, nodeId: 'w1', ended }] }])
+    t.end()
+  })
+
+t.test('a retry knows what it repeats, and that knows the last of its retries', (t) => {
+  const staged = stage('running')
+  const { act, commit, table, task, at } = staged
+  act(completed()(staged))
+  commit()
+  const again = (key: string) => {
+    const its = { kind: 'submit' as const, key, batch: key, tasks: [exec()] }
+    act({ ...its, retryOf: [1], ...at() })
+    commit()
+  }
+  again('second')
+  t.same(table.retriesOf(task), { retried_as: taskId(2) })
+  again('third')
+  t.same(table.retriesOf(task), { retried_as: taskId(3) })
+  const third = table.at(3)
+  t.same(third && table.retriesOf(third), { retry_of: ID })
   t.end()
 })

@@ -212,6 +212,21 @@ t.test(
   },
 )
 
+t.test('of what was not started, release gives an exclusive task back in words', (t) => {
+  const { tasks, running, execute, kind } = table({ cores: 2 })
+  running(1, 1, { exclusive: true })
+  running(2, 2, { exclusive: true })
+  execute(job(3, { exclusive: true }))
+  execute(job(4))
+  const released = tasks.apply({ kind: 'release', ledgerId: LEDGER, nowMs: 0 })
+  t.same(kinds(released), ['unpend', 'dropped', 'outcome', 'unpend', 'dropped'])
+  t.match(released[2], {
+    outcome: { error: { kind: 'Aborted', reason: /lost the man/ } },
+  })
+  t.same([1, 2, 3].map(kind), ['running', 'running', 'finished'])
+  t.end()
+})
+
 t.test(
   'slots, memory and resources are never exceeded, and the order is kept',
   async (t) => {

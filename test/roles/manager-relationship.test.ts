@@ -179,3 +179,60 @@ t.test('a port must refuse twice in a row, after one and the same loss', async (
   await look(true)
   t.equal(await attempt(), 1, 'it is back, and half through its inventory')
 })
+
+t.test(
+  'workers of an earlier life are waited for, however short the leases',
+  async (t) => {
+    const config = {
+      pingMs: 100,
+      workerLeaseMs: 300,
+      managerLeaseMs: 400,
+      returnMs: 5_000,
+    }
+    const world = createWorld(config)
+    const one = await world.worker('w1')
+    const client = world.client('c')
+    await client.ask('TasksSubmit', { key: 'k', tasks: [exec()] })
+    t.equal(one.assigned.length, 1)
+    const next = createWorld(config, world.ledger)
+    const asker = next.client('c')
+    const state = async () => {
+      const shown = await asker.ask('TaskShow', { task_id: ID })
+      return shown.kind === 'TaskRecord' ? shown.body.summary : undefined
+    }
+    next.clock.advance(4_900)
+    await next.net.settle()
+    t.match(await state(), { state: 'sent', attempt: 1 })
+    next.clock.advance(200)
+    await next.net.settle()
+    t.match(await state(), { state: 'queued', attempt: 2 })
+  },
+)
+
+t.test(
+  'an exclusive task is free once its worker is there in another boot',
+  async (t) => {
+    const world = createWorld()
+    const one = await world.worker('w1')
+    const client = world.client('c')
+    const tasks = [exec({ exclusive: true })]
+    await client.ask('TasksSubmit', { key: 'k', tasks })
+    world.net.cut('w1', 'manager')
+    world.clock.advance(60_000)
+    await world.net.settle()
+    const explained = await client.ask('TasksExplain', { task_id: ID })
+    t.match(explained, {
+      body: { summary: /at w1 .*; that worker is lost: being exclusive/ },
+    })
+    const two = await world.worker('w2')
+    t.equal(two.assigned.length, 0)
+    // It serves another manager, and is only connected here.
+    const bootId = '00000000000000b2'
+    world.net.add({ name: 'w1', role: 'worker', bootId })
+    world.net.attach('w1', { handlers: {}, peerConnected() {}, peerLost() {} })
+    world.net.connect('w1', 'manager')
+    await world.net.settle()
+    t.match(two.assigned, [{ task_id: ID, attempt: 2 }])
+    t.equal(one.assigned.length, 1)
+  },
+)

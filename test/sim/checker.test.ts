@@ -418,6 +418,20 @@ const bad: readonly Bad[] = [
     story().types('abcd').assigned(one).starts(one).takes('cd').exits(one).closed(),
   ],
   [
+    'an exclusive task that starts beside a run of its own',
+    'exclusive-alone',
+    story()
+      .exclusive()
+      .assigned(one)
+      .starts(one)
+      .requeued(2)
+      .assigned(two, 2)
+      .starts(two, 2)
+      .exits(two)
+      .closed(2)
+      .exits(one, 0, 1),
+  ],
+  [
     'half an input that passes for a whole one',
     'input-whole',
     story().types('abcd').assigned(one).starts(one).takes('ab', true).exits(one).closed(),

@@ -135,6 +135,16 @@ export const seededBugs: readonly SeededBug[] = [
       'if (coresOf(task) > cores)',
     ),
   ),
+  // ---- exclusive tasks
+  bug(
+    'an exclusive task is taken back when its worker is lost',
+    'an exclusive task is never run again while its worker may be alive',
+    edit(
+      'machines/task-workers',
+      "if (task.request.exclusive === true && cost !== 'none')\n            continue;",
+      '',
+    ),
+  ),
   // ---- leases
   bug(
     "the manager's lease is shorter than the worker's",

@@ -47,6 +47,13 @@ export class Story {
     return this
   }
 
+  /** Told once more, with that. */
+  exclusive(): this {
+    const exclusive = [task]
+    const its = { client: 'client', ledgerId, taskIds: [task], exclusive }
+    return this.add({ kind: 'acknowledged', ...its })
+  }
+
   boots(who: Life): this {
     return this.add({ kind: 'booted', ...who })
   }

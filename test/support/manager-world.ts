@@ -85,26 +85,32 @@ export interface TestClient {
   begin<K extends Kind>(kind: K, body: RequestOf<K>): { answer?: AnswerOf<K> }
 }
 
-export const createWorld = (config: Partial<ManagerConfig> = {}): World => {
+/** `ledger`: that of an earlier life. */
+export const createWorld = (
+  config: Partial<ManagerConfig> = {},
+  ledger: MemoryLedger = createMemoryLedger({ id: LEDGER }),
+): World => {
   const clock = createManualClock()
   const net = createMemoryMesh(clock)
-  const ledger = createMemoryLedger({ id: LEDGER })
   const { mesh, nodeId } = net.add({
     name: 'manager',
     role: 'manager',
     ledgerId: LEDGER,
   })
   let id = 0
-  const manager = createManager({
-    clock,
-    random: { fraction: () => 0.5, hex: () => `rel${++id}` },
-    mesh,
-    ledger,
-    log: quiet,
-    soon: queueMicrotask,
-    self: { node_id: nodeId, boot_id: '00000000000000aa', host_name: 'manager' },
-    config,
-  })
+  const manager = createManager(
+    {
+      clock,
+      random: { fraction: () => 0.5, hex: () => `rel${++id}` },
+      mesh,
+      ledger,
+      log: quiet,
+      soon: queueMicrotask,
+      self: { node_id: nodeId, boot_id: '00000000000000aa', host_name: 'manager' },
+      config,
+    },
+    ledger.restorable(),
+  )
   net.attach('manager', manager)
 
   const asker =

@@ -78,7 +78,8 @@ const checkWorker = (
   check(cores === usedCores, `${nodeId} counts ${usedCores} cores, uses ${cores}`)
   check(none === coreless, `${nodeId} counts ${coreless} without cores, has ${none}`)
   check(runs === running, `${nodeId} counts ${running} running, has ${runs}`)
-  check(worker.status !== 'lost' || tasks.size === 0, `${nodeId} is lost and holds tasks`)
+  const isKept = [...tasks].every(({ request }) => request.exclusive === true)
+  check(worker.status !== 'lost' || isKept, `${nodeId} is lost and holds tasks`)
 }
 
 /** What has not changed since stands among those that have room exactly if it has some. */
@@ -100,7 +101,9 @@ const checkRoom = (
 }
 
 const hasItsTime = (worker: Worker, dueMs: number): boolean => {
-  if (worker.status === 'lost') return dueMs < Number.POSITIVE_INFINITY
+  // Exclusive tasks wait for their worker, however long.
+  if (worker.status === 'lost')
+    return worker.tasks.size > 0 || dueMs < Number.POSITIVE_INFINITY
   const isTold = worker.status === 'managing' && worker.aborting.size > 0
   return !isTold || dueMs <= worker.abortAgainAtMs
 }
