@@ -87,10 +87,11 @@ export class Dialler {
   /** The connection to a node ended: its addresses are dialled again at once. */
   lost(nodeId: NodeId): void {
     for (const target of this.#targets.values()) {
-      if (target.nodeId !== nodeId || target.state !== 'connected') continue
+      if ((target.nodeId ?? target.wanted) !== nodeId) continue
+      // One that waits was of no use while the node itself had dialled; its pause is over.
       target.failures = 0
       target.failingSinceMs = this.#options.clock.now()
-      this.#dial(target)
+      if (target.state !== 'dialling') this.#dial(target)
     }
   }
 

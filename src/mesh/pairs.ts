@@ -57,6 +57,9 @@ export const judgePair = (
   if (current === undefined) return 'admit'
   if (peer.bootId !== current.peer.bootId) return 'probe-copied'
   if (peer.role !== current.peer.role) return 'role-changed'
+  // Two finders had the address. Who opened both ends the second: the far end, which may
+  // have got them in the other order, would hold one back while this end holds the other.
+  if (current.isOurs && newcomer.isOurs) return 'refuse'
   const isCrossing =
     current.isOurs !== newcomer.isOurs &&
     Math.abs(newcomer.openedAtMs - current.openedAtMs) < CROSSING_MS

@@ -107,6 +107,20 @@ t.test('a lost node is dialled at once, and from the first pause again', async (
   dialler.close()
 })
 
+t.test(
+  'a node that had dialled us itself is dialled at once when it is lost',
+  async (t) => {
+    const { dialler, dials, next } = setUp()
+    dialler.offer(url, nodeId, false)
+    for (let n = 0; n < 4; n += 1) await next()
+    const before = dials.length
+    dialler.lost(nodeId)
+    t.equal(dials.length, before + 1)
+    t.equal(dials.at(-1), dials.at(-2), 'it did not wait')
+    dialler.close()
+  },
+)
+
 t.test('redial does not wait for the pause', async (t) => {
   const { dialler, dials, next } = setUp()
   dialler.offer(url, nodeId, false)

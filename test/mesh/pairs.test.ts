@@ -66,6 +66,12 @@ const table: readonly [string, PairedLink | undefined, PairedLink, string][] = [
     'probe',
   ],
   [
+    'both opened here: two finders had the address',
+    link(larger, true),
+    link(larger, true, 10),
+    'refuse',
+  ],
+  [
     'the same life in another role',
     link(larger, false),
     link({ ...larger, role: 'manager' }, false),
@@ -108,6 +114,27 @@ t.test('when both dial at once, one connection is left and works', async (t) => 
   t.ok(outcome)
   t.equal(worker.mesh.peers.length, 1)
   t.equal(manager.mesh.peers.length, 1)
+})
+
+t.test('dialled twice at once by the same side, one is left, and at once', async (t) => {
+  const worker = await openNode()
+  t.teardown(() => worker.mesh.close())
+  for (let round = 0; round < 5; round += 1) {
+    const manager = await openNode({ self: { node_type: 'manager' } })
+    for (let n = 0; n < 3; n += 1) manager.mesh.dial(worker.url)
+    manager.mesh.offer({ url: worker.url })
+    await manager.when('up')
+    const ask = () =>
+      new Promise<unknown>((resolve) =>
+        manager.mesh.ask(worker.self.node_id, 'ManagerPing', { rel: 'r' }, 900, resolve),
+      )
+    // Whatever is refused or replaced meanwhile, no end waits for a probe of the other's.
+    for (let n = 0; n < 20; n += 1)
+      t.match(await ask(), { _tag: 'Right' }, `round ${round}, ask ${n}`)
+    t.equal(manager.mesh.peers.length, 1)
+    t.equal(manager.heard.length, 1, 'it was never lost')
+    await manager.mesh.close()
+  }
 })
 
 const dialAs = (url: string, { self, transport }: Member) =>

@@ -4,58 +4,18 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import {
-  cpSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { plant } from '../support/plant.ts'
 import type { SeededBug } from './seeded-bugs.ts'
 
-/** The compiled code, the project, and the program that runs seeds. */
-const compiled = fileURLToPath(new URL('../../', import.meta.url))
-const project = fileURLToPath(new URL('../../../', import.meta.url))
+/** The program that runs seeds. */
 const seeker = fileURLToPath(new URL('seek.js', import.meta.url))
 
 /** Where a bug was found; undefined: in none of the seeds. */
 export interface Found {
   readonly seed: number
   readonly violation: string
-}
-
-/** The files that a bug changes, with what they become. */
-export const editsOf = ({ name, edits }: SeededBug): ReadonlyMap<string, string> => {
-  const files = new Map<string, string>()
-  for (const { file, find, replace } of edits) {
-    const text = files.get(file) ?? readFileSync(join(compiled, file), 'utf8')
-    const parts = text.split(find)
-    if (parts.length !== 2)
-      throw new Error(
-        `${name}: ${file} has this ${parts.length - 1} times, not once: ${find}`,
-      )
-    files.set(file, parts.join(replace))
-  }
-  return files
-}
-
-/** Makes a copy of the compiled code with the bug in it; the caller removes it. */
-export const plant = (bug: SeededBug): string => {
-  const files = editsOf(bug)
-  const copy = mkdtempSync(join(tmpdir(), 'seeded-bug-'))
-  for (const part of ['protocol', 'src'])
-    cpSync(join(compiled, part), join(copy, part), {
-      recursive: true,
-      filter: (path) => !/\.(map|d\.ts)$/.test(path),
-    })
-  symlinkSync(join(project, 'node_modules'), join(copy, 'node_modules'))
-  writeFileSync(join(copy, 'package.json'), '{"type":"module"}')
-  for (const [file, text] of files) writeFileSync(join(copy, file), text)
-  return copy
 }
 
 /** Runs up to so many seeds against a bug, in a process of its own. */

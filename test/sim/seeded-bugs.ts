@@ -6,30 +6,17 @@
 // text that is replaced must stand in its file exactly once: an edit that has gone stale
 // fails, so that whoever changes the code moves the bug along.
 
-export interface Edit {
-  /** Below the compiled folder. */
-  readonly file: string
-  readonly find: string
-  readonly replace: string
-}
+import { type Edit, edit, type Planted } from '../support/plant.ts'
 
-export interface SeededBug {
-  readonly name: string
+export interface SeededBug extends Planted {
   /** What it breaks: the rule, or the hole. */
   readonly breaks: string
-  readonly edits: readonly Edit[]
 }
 
 const bug = (name: string, breaks: string, ...edits: readonly Edit[]): SeededBug => ({
   name,
   breaks,
   edits,
-})
-
-const edit = (file: string, find: string, replace: string): Edit => ({
-  file: `src/${file}.js`,
-  find,
-  replace,
 })
 
 export const seededBugs: readonly SeededBug[] = [
