@@ -44,7 +44,7 @@ export const prepareManager: PrepareRole = async (parts) => {
             return address()
           },
         },
-        config: leasesOf(options.pingMs),
+        config: { ...leasesOf(options.pingMs), keepClosedMs: options.keepMs },
         stopped: parts.fail,
       })
       return {

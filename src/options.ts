@@ -41,6 +41,7 @@ export interface NodeOptions {
   readonly graceMs: number
   readonly pingMs: number
   readonly ledger: 'embedded' | 'memory'
+  readonly keepMs: number
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
   readonly logFormat: 'text' | 'json'
 }
@@ -208,6 +209,13 @@ export const NODE_FLAGS: readonly Flag[] = [
     why: 'tasks that nobody would miss need no disk',
   },
   {
+    flag: 'keep',
+    value: 'TIME',
+    about: 'how long a manager remembers ended tasks: 12h, 90d; never more than 100,000',
+    byDefault: '30d',
+    why: 'long enough to ask what ran last month',
+  },
+  {
     flag: 'ping',
     value: 'TIME',
     about:
@@ -264,6 +272,7 @@ export const DEFAULTS: Omit<NodeOptions, 'role'> = {
   graceMs: 30_000,
   pingMs: 5000,
   ledger: 'embedded',
+  keepMs: 30 * 24 * 3_600_000,
   logLevel: 'info',
   logFormat: 'text',
 }
@@ -296,6 +305,7 @@ export const readNodeOptions = (given: Given): Either<readonly Fault[], NodeOpti
     runAs: reader.read('run-as', DEFAULTS.runAs, parseUser),
     graceMs: reader.read('grace', DEFAULTS.graceMs, parseTime),
     pingMs: reader.read('ping', DEFAULTS.pingMs, parseTime),
+    keepMs: reader.read('keep', DEFAULTS.keepMs, parseTime),
     ledger: reader.read('ledger', DEFAULTS.ledger, wordOf(LEDGERS)),
     logLevel: reader.read('log-level', DEFAULTS.logLevel, wordOf(LEVELS)),
     logFormat: reader.read('log-format', DEFAULTS.logFormat, wordOf(FORMATS)),
@@ -409,12 +419,13 @@ const SPANS: Readonly<Record<string, number>> = {
   s: 1000,
   m: 60_000,
   h: 3_600_000,
+  d: 86_400_000,
 }
 
 const parseTime: Parse<number> = (text) => {
-  const [, amount, unit = ''] = /^(\d{1,9})(ms|s|m|h)$/.exec(text) ?? []
+  const [, amount, unit = ''] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text) ?? []
   const ms = Number(amount) * (SPANS[unit] ?? 1)
-  return Number.isSafeInteger(ms) ? E.right(ms) : E.left('a time as 500ms, 30s or 5m')
+  return Number.isSafeInteger(ms) ? E.right(ms) : E.left('a time as 500ms, 30s, 5m or 7d')
 }
 
 const parseManager: Parse<string> = (text) =>

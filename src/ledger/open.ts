@@ -8,6 +8,7 @@ import * as E from 'fp-ts/lib/Either.js'
 import type { LedgerId } from '../../protocol/index.ts'
 import { replaceFile } from '../files.ts'
 import type { Ledger } from '../ports.ts'
+import { compacted } from './compact.ts'
 import { createEmbeddedLedger, type EmbeddedOptions } from './embedded.ts'
 import { DATA_FILE, inspect } from './inspect.ts'
 import { openStore, SCHEMA, takeOver } from './store.ts'
@@ -52,7 +53,7 @@ export const openEmbeddedLedger = async ({
   rmSync(clean, { force: true })
   const its = id ?? newId()
   if (id === undefined) clear(directory)
-  const store = openStore(directory)
+  let store = openStore(directory)
   const schema = Number(store.meta.get('schema') ?? SCHEMA)
   if (schema > SCHEMA) {
     await store.root.close()
@@ -60,6 +61,7 @@ export const openEmbeddedLedger = async ({
       `${directory} was written by a newer version (schema ${schema}, this one knows ${SCHEMA}); start that one`,
     )
   }
+  store = await compacted(directory, store)
   try {
     const epoch = takeOver(store)
     // Last of all that makes a ledger: a start that is killed before begins again.

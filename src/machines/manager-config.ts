@@ -41,6 +41,8 @@ export interface ManagerConfig {
    * cursor): a flood that is read as it comes would otherwise fill `keepClosed` for nothing.
    */
   readonly keepRead: number
+  /** Closed tasks are kept so long at most. */
+  readonly keepClosedMs: number
   /** Bytes that closed tasks may take, body and output included; the oldest go first. */
   readonly keepClosedBytes: number
   /** Tasks that ask for no core (cores 0, noop) at one worker at a time. */
@@ -89,6 +91,7 @@ export const managerDefaults: ManagerConfig = {
   maxOpen: 1_000_000,
   keepClosed: 100_000,
   keepRead: 10_000,
+  keepClosedMs: 30 * 24 * 3_600_000,
   keepClosedBytes: 256 * 1024 * 1024,
   coreless: 1_024,
   prefetchBelowMs: 250,

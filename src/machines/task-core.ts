@@ -223,14 +223,14 @@ export class TaskCore {
   }
 
   /** Its outcome is durable. */
-  finish(task: Task): void {
+  finish(task: Task, nowMs: number): void {
     if (task.closing === undefined || isClosed(task)) return
     this.setState(task, task.closing.state)
     this.open -= 1
     task.batch.open -= 1
     if (task.state === 'failed') task.batch.failed += 1
     task.batch.log.push(task)
-    this.#link(task)
+    this.#link(task, nowMs + this.config.keepClosedMs)
     this.closedBytes += heldBytes(task)
     this.effect({ kind: 'closed', task })
     task.copyAt?.outgoingAborts.push(task)
@@ -240,7 +240,11 @@ export class TaskCore {
   }
 
   /** At a start: its outcome is on record; nobody is told of it again. */
-  restoreClosed(task: Task, closed: Closed): void {
+  restoreClosed(
+    task: Task,
+    closed: Closed,
+    { nowMs, wallMs }: { readonly nowMs: number; readonly wallMs: number },
+  ): void {
     task.closing = closed
     task.state = closed.state
     task.heldBy = task.handOuts.at(-1)?.nodeId
@@ -248,7 +252,10 @@ export class TaskCore {
     task.batch.open -= 1
     if (task.state === 'failed') task.batch.failed += 1
     task.batch.log.push(task)
-    this.#link(task)
+    // The wall clock may have been set since: never longer than from now.
+    const { keepClosedMs } = this.config
+    const leftMs = Math.min(closed.endedMs + keepClosedMs - wallMs, keepClosedMs)
+    this.#link(task, nowMs + leftMs)
     this.closedBytes += heldBytes(task)
   }
 
@@ -303,8 +310,13 @@ export class TaskCore {
     worker.outgoingAborts = []
   }
 
+  /** When the oldest closed task is to be forgotten; Infinity: there is none. */
+  get oldestUntilMs(): number {
+    return this.#oldest?.dueMs ?? Number.POSITIVE_INFINITY
+  }
+
   /** Forgets closed tasks beyond what is kept: the oldest of all, and what was read. */
-  retire(read?: Batch): void {
+  retire(nowMs: number, read?: Batch): void {
     const { keepClosed, keepClosedBytes, keepRead } = this.config
     const seqs: number[] = []
     const refs = new Map<string, string[]>()
@@ -314,7 +326,11 @@ export class TaskCore {
       seqs.push(task.seq)
       this.#forget(task, refs)
     }
-    while (this.#closed > keepClosed || this.closedBytes > keepClosedBytes) {
+    while (
+      this.#closed > keepClosed ||
+      this.closedBytes > keepClosedBytes ||
+      this.oldestUntilMs <= nowMs
+    ) {
       const task = this.#oldest
       if (task === undefined) break
       seqs.push(task.seq)
@@ -324,13 +340,14 @@ export class TaskCore {
   }
 
   /** A reader has what closed in the batch before `cursor`. */
-  read(batch: Batch, cursor: number): void {
+  read(batch: Batch, cursor: number, nowMs: number): void {
     const end = batch.dropped + batch.log.length - batch.retired
     batch.read = Math.max(batch.read, Math.min(cursor, end))
-    this.retire(batch)
+    this.retire(nowMs, batch)
   }
 
-  #link(task: Task): void {
+  #link(task: Task, untilMs: number): void {
+    task.dueMs = untilMs
     task.previous = this.#newest
     if (this.#newest === undefined) this.#oldest = task
     else this.#newest.next = task

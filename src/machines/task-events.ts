@@ -137,7 +137,7 @@ export type TaskEvent =
       readonly result: TaskResult | undefined
     } & At)
   /** TasksWait with a cursor: its reader has what closed before it. */
-  | { readonly kind: 'read'; readonly batch: Batch; readonly cursor: number }
+  | ({ readonly kind: 'read'; readonly batch: Batch; readonly cursor: number } & At)
   | ({
       readonly kind: 'cancel'
       readonly tasks: readonly Task[]

@@ -53,6 +53,7 @@ const placeShape = (
 }
 
 export const onTick = (core: TaskCore, at: Of<'tick'>): void => {
+  core.retire(at.nowMs)
   const asked = new Map<Worker, Task[]>()
   for (;;) {
     const task = core.due.first

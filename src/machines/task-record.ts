@@ -74,6 +74,7 @@ export interface Task {
   shape: Shape | undefined
   previous: Task | undefined
   next: Task | undefined
+  /** Once closed: until when it is kept at most. */
   dueMs: number
   heapIndex: number
   dueFor: 'nothing' | 'retry' | 'deadline' | 'overdue'

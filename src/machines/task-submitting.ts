@@ -179,7 +179,7 @@ export const onDurable = (core: TaskCore, event: Of<'durable'>): void => {
     if (tasks.length > 0) core.effect({ kind: 'execute', worker, tasks })
     core.flushAborts(worker)
   }
-  core.retire()
+  core.retire(event.nowMs)
 }
 
 const onSubmitted = (core: TaskCore, change: Submitted): void => {
@@ -208,7 +208,7 @@ const onTaskChange = (
   task.change = undefined
   if (change.kind === 'closed') {
     if (task.copyAt !== undefined) workers.add(task.copyAt)
-    core.finish(task)
+    core.finish(task, event.nowMs)
     if (change.state === 'failed') stopFailed(core, task.batch, event)
     return
   }

@@ -129,7 +129,7 @@ export class TaskTable {
         onError(core, event)
         return
       case 'read':
-        core.read(event.batch, event.cursor)
+        core.read(event.batch, event.cursor, event.nowMs)
         return
       case 'cancel':
         onCancel(core, event)
@@ -238,7 +238,8 @@ export class TaskTable {
   /** When `tick` next has something to do; Infinity: never. */
   nextDueMs(nowMs: number): number {
     const core = this.#core
-    let due = core.due.first?.dueMs ?? Number.POSITIVE_INFINITY
+    const { oldestUntilMs } = core
+    let due = Math.min(core.due.first?.dueMs ?? oldestUntilMs, oldestUntilMs)
     for (const worker of core.restless) {
       if (worker.aborting.size > 0 && worker.status === 'managing')
         due = Math.min(due, worker.abortAgainAtMs)
@@ -301,7 +302,7 @@ const restore = (
   }
   core.noteRetries(submission)
   if (recorded.closed !== undefined) {
-    core.restoreClosed(task, recorded.closed)
+    core.restoreClosed(task, recorded.closed, event)
     return
   }
   const last = assigned.at(-1)

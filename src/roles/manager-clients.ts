@@ -212,7 +212,12 @@ export class ManagerClients {
       return
     }
     if (body.after > batch.read)
-      this.#kernel.run({ kind: 'read', batch, cursor: body.after })
+      this.#kernel.run({
+        kind: 'read',
+        batch,
+        cursor: body.after,
+        ...this.#kernel.at(),
+      })
     const isOver = batch.open === 0
     if (isOver || hasMore(batch, body.after)) {
       this.#tellBatch(batch, body, respond)

@@ -3,6 +3,8 @@
 import { spawn, spawnSync } from 'node:child_process'
 import {
   cpSync,
+  existsSync,
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   rmSync,
@@ -15,6 +17,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import * as E from 'fp-ts/lib/Either.js'
 import t, { type Test } from 'tap'
+import { compacted, usageOf } from '../../src/ledger/compact.ts'
 import { createEmbeddedLedger, hasSpace } from '../../src/ledger/embedded.ts'
 import { openEmbeddedLedger } from '../../src/ledger/open.ts'
 import { openStore, takeOver } from '../../src/ledger/store.ts'
@@ -247,3 +250,46 @@ t.test('a newer schema is refused; a start that was killed begins again', async 
   const opened = await openEmbeddedLedger({ directory, newId, hasRoom: room })
   t.match(opened, { left: /written by a newer version \(schema 99, this one knows 1\)/ })
 })
+
+t.test(
+  'a file that is mostly free is written anew, and holds what it held',
+  async (t) => {
+    const directory = folder(t)
+    const first = await open(directory)
+    const count = 2_000
+    await committed(
+      first,
+      submitted(submission(1, count)),
+      submitted(submission(9_000, 2)),
+    )
+    for (let seq = 1; seq <= count; seq += 1) await committed(first, assigned(seq))
+    await committed(first, ...Array.from({ length: count }, (_, n) => closed(n + 1)))
+    first.retire(Array.from({ length: count }, (_, n) => n + 1))
+    await committed(first, assigned(9_000), closed(9_001, 'failed'))
+    await first.close()
+    const data = join(directory, 'data.mdb')
+    const before = statSync(data).size
+    // What a start has left that was killed while it wrote.
+    mkdirSync(join(directory, 'compact'))
+    writeFileSync(join(directory, 'compact', 'data.mdb'), 'half')
+    const store = await compacted(directory, openStore(directory), 0)
+    const { fileBytes, usedBytes } = usageOf(store)
+    await store.root.close()
+    t.ok(statSync(data).size < before / 2, `${before} bytes, then ${statSync(data).size}`)
+    t.ok(usedBytes <= fileBytes && usedBytes > fileBytes / 2)
+    t.equal(statSync(data).mode & 0o777, 0o600)
+    t.notOk(existsSync(join(directory, 'compact')))
+    const second = await open(directory)
+    t.ok(second.epoch > first.epoch)
+    t.match(await replayed(second), [
+      { seq: 9_001, closed: { state: 'failed' } },
+      { seq: 9_000, assigned: [{ attempt: 1 }] },
+    ])
+    t.equal(second.nextSequence(), 9_002)
+    await committed(second, closed(9_000))
+    await second.close()
+    const kept = await compacted(directory, openStore(directory))
+    t.equal(usageOf(kept).fileBytes, statSync(data).size, 'a small one is left as it is')
+    await kept.root.close()
+  },
+)

@@ -596,8 +596,10 @@ t.test('of a batch whose log was read, only the last are kept', (t) => {
   commit()
   const batch = table.batch('b')
   if (batch === undefined) throw new Error('the batch is there')
-  t.same(act({ kind: 'read', batch, cursor: 0 }), [], 'nothing was read yet')
-  t.match(act({ kind: 'read', batch, cursor: 9 }), [{ kind: 'retire', seqs: [1] }])
+  t.same(act({ kind: 'read', batch, cursor: 0, ...at() }), [], 'nothing was read yet')
+  t.match(act({ kind: 'read', batch, cursor: 9, ...at() }), [
+    { kind: 'retire', seqs: [1] },
+  ])
   t.match(batch, { read: 1, dropped: 1, open: 2 }, 'no further than its log goes')
   t.equal(table.find(ID), undefined)
   t.equal(table.counts.closed, 0)
@@ -958,5 +960,39 @@ t.test('a retry knows what it repeats, and that knows the last of its retries', 
   t.same(table.retriesOf(task), { retried_as: taskId(3) })
   const third = table.at(3)
   t.same(third && table.retriesOf(third), { retry_of: ID })
+  t.end()
+})
+
+t.test('a closed task is forgotten when it is old, and not before', (t) => {
+  const staged = stage('running', {}, { keepClosedMs: 60_000 })
+  const { act, commit, pass, table, at } = staged
+  act(completed()(staged))
+  commit()
+  t.equal(table.nextDueMs(at().nowMs), 60_000)
+  pass(59_999)
+  t.same(act({ kind: 'tick', ...at() }), [])
+  pass(1)
+  t.match(act({ kind: 'tick', ...at() }), [{ kind: 'retire', seqs: [1] }])
+  t.equal(table.find(ID), undefined)
+  t.equal(table.nextDueMs(at().nowMs), Number.POSITIVE_INFINITY)
+  t.end()
+})
+
+t.test('at a start what has ended is as old as the records say, and no younger', (t) => {
+  const table = new TaskTable({ ...managerDefaults, keepClosedMs: 5_000 }, LEDGER)
+  const closed = (seq: number, endedMs: number) => ({
+    closed: {
+      kind: 'closed' as const,
+      ...{ seq, attempt: 1, state: 'completed' as const, failures: 0, losses: 0 },
+      outcome: { kind: 'Completed' as const, result: done() },
+      endedMs,
+    },
+  })
+  table.apply(restored(1, closed(1, 8_000)))
+  // Its clock was ahead then.
+  table.apply(restored(2, closed(2, 1e12)))
+  t.equal(table.nextDueMs(500), 500 + 3_000)
+  t.match(table.apply({ kind: 'tick', nowMs: 3_500, wallMs: 13_000 }), [{ seqs: [1] }])
+  t.equal(table.nextDueMs(3_500), 500 + 5_000)
   t.end()
 })
