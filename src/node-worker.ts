@@ -75,6 +75,7 @@ const configOf = ({ options, self, issued, ...parts }: RoleParts): WorkerConfig 
     cores: options.cores ?? availableParallelism(),
     memoryBytes: options.memoryBytes ?? totalmem(),
     resources: options.resources,
+    outputCapBytes: options.outputCapBytes,
     ...placed,
     labels: { ...options.labels, ...userLabels(placed.users), ...issuedLabels(issued) },
     ...policyOf(options),

@@ -39,6 +39,8 @@ export interface NodeOptions {
   /** Who programs run as that do not ask; undefined: as the node. */
   readonly runAs: string | undefined
   readonly graceMs: number
+  /** Of a captured output, per descriptor. */
+  readonly outputCapBytes: number
   readonly pingMs: number
   readonly ledger: 'embedded' | 'memory'
   readonly keepMs: number
@@ -202,6 +204,13 @@ export const NODE_FLAGS: readonly Flag[] = [
     why: 'a worker is there to run programs',
   },
   {
+    flag: 'output-cap',
+    value: 'SIZE',
+    about: "how much of a program's captured stdout, and of its stderr, a worker keeps",
+    byDefault: '64M',
+    why: 'the first and the last half of it are kept: a program must not fill the disk',
+  },
+  {
     flag: 'ledger',
     value: 'KIND',
     about: 'where a manager keeps its tasks: embedded, in its own folder; or memory',
@@ -270,6 +279,7 @@ export const DEFAULTS: Omit<NodeOptions, 'role'> = {
   users: [],
   runAs: undefined,
   graceMs: 30_000,
+  outputCapBytes: 64 * 1024 * 1024,
   pingMs: 5000,
   ledger: 'embedded',
   keepMs: 30 * 24 * 3_600_000,
@@ -304,6 +314,7 @@ export const readNodeOptions = (given: Given): Either<readonly Fault[], NodeOpti
     users: reader.all('user', parseUser),
     runAs: reader.read('run-as', DEFAULTS.runAs, parseUser),
     graceMs: reader.read('grace', DEFAULTS.graceMs, parseTime),
+    outputCapBytes: reader.read('output-cap', DEFAULTS.outputCapBytes, parseSize),
     pingMs: reader.read('ping', DEFAULTS.pingMs, parseTime),
     keepMs: reader.read('keep', DEFAULTS.keepMs, parseTime),
     ledger: reader.read('ledger', DEFAULTS.ledger, wordOf(LEDGERS)),
@@ -331,7 +342,7 @@ const processesOf = (given: Given): boolean | undefined => {
   return processes === true ? true : undefined
 }
 /** On a manager they would seem to protect something. */
-const OF_WORKERS = ['manager', 'downloads', 'tasks']
+const OF_WORKERS = ['manager', 'downloads', 'tasks', 'output-cap']
 
 const LEDGERS = ['embedded', 'memory'] as const
 const LEVELS = ['debug', 'info', 'warn', 'error'] as const

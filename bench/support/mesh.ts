@@ -49,6 +49,10 @@ export const startMesh = async (workers = 2): Promise<BenchMesh> => {
 /** Resident memory of a process, in bytes. */
 export const residentBytes = (pid: number): Promise<number> => statusBytes(pid, 'VmRSS')
 
+/** Of it, what is its own and no part of a file: a ledger's pages are the system's. */
+export const anonymousBytes = (pid: number): Promise<number> =>
+  statusBytes(pid, 'RssAnon')
+
 /** The most that it has been. */
 export const peakBytes = (pid: number): Promise<number> => statusBytes(pid, 'VmHWM')
 
