@@ -11,7 +11,14 @@ import type { CommitResult, Ledger } from '../ports.ts'
 import type { Change, Closed, Forgotten, RecordedTask, Submission } from '../records.ts'
 import { Ballast } from './ballast.ts'
 import { withHandOut, withRuns } from './hand-outs.ts'
-import { FORGOTTEN, FRESH, packState, type State, unpackState } from './states.ts'
+import {
+  closedAs,
+  FORGOTTEN,
+  FRESH,
+  packState,
+  type State,
+  unpackState,
+} from './states.ts'
 import type { Store } from './store.ts'
 import { fromValue, toValue } from './values.ts'
 
@@ -202,10 +209,15 @@ class EmbeddedLedger implements Ledger {
   }
 
   #read(seq: number): State | typeof FORGOTTEN | undefined {
+    const packed = this.#packed(seq)
+    return packed === undefined || packed === FORGOTTEN
+      ? packed
+      : unpackState(seq, packed)
+  }
+
+  #packed(seq: number): unknown {
     const value = this.#store.states.get(seq)
-    if (value === undefined) return undefined
-    const packed = fromValue(value, `the state of task ${seq}`)
-    return packed === FORGOTTEN ? FORGOTTEN : unpackState(seq, packed)
+    return value === undefined ? undefined : fromValue(value, `the state of task ${seq}`)
   }
 
   #submissionOf(seq: number): Submission | undefined {
@@ -220,8 +232,8 @@ class EmbeddedLedger implements Ledger {
 
   /** How it was closed, if it was and is not forgotten. */
   #closedAs(seq: number): Closed['state'] | undefined {
-    const state = this.#read(seq)
-    return state === FORGOTTEN ? undefined : state?.closed?.state
+    const packed = this.#packed(seq)
+    return packed === undefined || packed === FORGOTTEN ? undefined : closedAs(packed)
   }
 
   async #commit(changes: readonly Change[]): Promise<CommitResult> {

@@ -16,13 +16,17 @@ export const withRuns = (
   { ran = [] }: Requeued | Closed,
 ): readonly Recalled[] => {
   if (ran.length === 0) return handOuts
-  const all = [...handOuts]
-  for (const { attempt, nodeId, ...its } of ran) {
-    const index = all.findLastIndex(
-      (one) => one.attempt === attempt && one.nodeId === nodeId,
-    )
+  const all = handOuts.slice()
+  for (const its of ran) {
+    let index = all.length - 1
+    while (index >= 0 && !isOf(all[index], its)) index -= 1
     const known = all[index]
     if (known !== undefined) all[index] = { ...known, ran: its }
   }
   return all
 }
+
+const isOf = (
+  one: Recalled | undefined,
+  { attempt, nodeId }: Pick<Recalled, 'attempt' | 'nodeId'>,
+): boolean => one?.attempt === attempt && one.nodeId === nodeId

@@ -85,6 +85,10 @@ const unpackRan = ([startedMs, pid, endedMs, ended]: PackedRan): Ran => ({
   ...(ended !== null && { ended }),
 })
 
+/** How a task was closed, of a record as it is read; undefined: it is open. */
+export const closedAs = (packed: unknown): Closed['state'] | undefined =>
+  (packed as Packed)[5]?.[0]
+
 export const unpackState = (seq: number, packed: unknown): State => {
   const [attempt, failures, losses, notBeforeMs, handOuts, closing] = packed as Packed
   const assigned = handOuts.map(

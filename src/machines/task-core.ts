@@ -13,6 +13,7 @@ import { TaskQueue } from './task-queue.ts'
 import {
   type Batch,
   type CancelTicket,
+  type HandOut,
   heldBytes,
   isClosed,
   isSent,
@@ -414,19 +415,25 @@ export class TaskCore {
 
 /** What is known of its hand-outs and not on record: for the change that is made now. */
 const ranOf = ({ handOuts }: Task): { readonly ran?: readonly RanAs[] } => {
-  const ran: RanAs[] = []
+  let ran: RanAs[] | undefined
   for (const handOut of handOuts) {
-    const { isTold, ended, attempt, nodeId, startedMs, endedMs, pid } = handOut
-    if (isTold === true || ended === undefined) continue
+    if (handOut.isTold === true || handOut.ended === undefined) continue
     handOut.isTold = true
-    ran.push({
-      ...{ attempt, nodeId, ended },
-      ...(startedMs !== undefined && { startedMs }),
-      ...(endedMs !== undefined && { endedMs }),
-      ...(pid !== undefined && { pid }),
-    })
+    const its = ranAs(handOut)
+    if (ran === undefined) ran = [its]
+    else ran.push(its)
   }
-  return ran.length === 0 ? NOTHING_RAN : { ran }
+  return ran === undefined ? NOTHING_RAN : { ran }
 }
 
 const NOTHING_RAN = {}
+
+// Field by field: this is once for every task, and spreading costs more than it seems.
+const ranAs = ({ attempt, nodeId, ended, startedMs, endedMs, pid }: HandOut): RanAs => {
+  const ran: { -readonly [K in keyof RanAs]: RanAs[K] } = { attempt, nodeId }
+  if (ended !== undefined) ran.ended = ended
+  if (startedMs !== undefined) ran.startedMs = startedMs
+  if (endedMs !== undefined) ran.endedMs = endedMs
+  if (pid !== undefined) ran.pid = pid
+  return ran
+}
