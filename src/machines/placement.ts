@@ -15,7 +15,7 @@ import type { ManagerConfig } from './manager-config.ts'
 import type { Shape } from './task-queue.ts'
 import type { Worker } from './task-record.ts'
 import { USER_LABEL, userLabel } from './users.ts'
-import { isLessLoaded, mayPrefetch, type Room } from './worker-room.ts'
+import { depthOf, isLessLoaded, type Room } from './worker-room.ts'
 
 /** What a task asks of a worker, with the defaults filled in. */
 export interface Need {
@@ -119,7 +119,7 @@ export const hasRoom = (
   need: Need,
   worker: Worker,
   config: ManagerConfig,
-  depth: 1 | 2,
+  depth: number,
 ): boolean => {
   if (need.cores === 0) {
     if (worker.coreless >= config.coreless) return false
@@ -173,7 +173,7 @@ const takes = (worker: Worker, shape: Shape, placing: Placing): boolean => {
   const { config, nowMs, reserved } = placing
   const { need, excluded } = shape
   if (!isOffered(worker, nowMs)) return false
-  if (!hasRoom(need, worker, config, mayPrefetch(worker, config) ? 2 : 1)) return false
+  if (!hasRoom(need, worker, config, depthOf(worker, config))) return false
   const holder = reserved.get(worker)
   if (holder !== undefined && holder !== shape) return false
   return !excluded?.has(bootOf(worker)) && objection(need, worker) === undefined

@@ -44,8 +44,7 @@ export class Room {
 
   constructor(config: ManagerConfig) {
     this.#withCores = new LoadHeap('withCores', (worker) => {
-      const depth = mayPrefetch(worker, config) ? 2 : 1
-      return worker.usedCores < depth * worker.cores
+      return worker.usedCores < depthOf(worker, config) * worker.cores
     })
     const hasPlaces = ({ coreless }: Worker): boolean => coreless < config.coreless
     this.#coreless = new LoadHeap('coreless', hasPlaces)
@@ -65,9 +64,18 @@ export class Room {
   }
 }
 
-/** Its tasks are so short that the next ones should wait there. */
-export const mayPrefetch = (worker: Worker, config: ManagerConfig): boolean =>
-  worker.meanRunMs !== undefined && worker.meanRunMs < config.prefetchBelowMs
+/** Work for so long waits at a worker: what a record on disk and the way there may take. */
+const COVER_MS = 20
+const MOST_WAITING = 8
+
+/**
+ * How often over its cores may be taken: once where tasks are long, twice where they are
+ * short, and more often where they are over before the next one can be there.
+ */
+export const depthOf = ({ meanRunMs }: Worker, config: ManagerConfig): number => {
+  if (meanRunMs === undefined || meanRunMs >= config.prefetchBelowMs) return 1
+  return 1 + Math.min(MOST_WAITING, Math.ceil(COVER_MS / Math.max(1, meanRunMs)))
+}
 
 /** Part of its cores in use, then the number of tasks. */
 const loadOf = ({ usedCores, cores, tasks }: Worker): number =>

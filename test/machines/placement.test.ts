@@ -125,7 +125,8 @@ t.test(
   'a worker of short tasks gets as many again, one of long tasks does not',
   async (t) => {
     for (const [runMs, more] of [
-      [10, ['2 w1', '3 w1']],
+      [10, ['2 w1', '3 w1', '4 w1']],
+      [100, ['2 w1', '3 w1']],
       [1_000, ['2 w1']],
     ] as const) {
       const table = tableWith({ cores: 1 })
@@ -142,7 +143,7 @@ t.test('one long task is enough to stop handing out ahead', async (t) => {
   submit(table, ...Array.from({ length: 9 }, () => exec()))
   place(table)
   for (let seq = 1; seq <= 4; seq++) {
-    complete(table, seq, 'w1', 5)
+    complete(table, seq, 'w1', 100)
     place(table)
   }
   complete(table, 5, 'w1', 1_000)

@@ -8,6 +8,7 @@ import { TaskCore } from '../../src/machines/task-core.ts'
 import type { Shape } from '../../src/machines/task-queue.ts'
 import type { Worker } from '../../src/machines/task-record.ts'
 import { workerFor } from '../../src/machines/task-workers.ts'
+import { depthOf } from '../../src/machines/worker-room.ts'
 import { exec, LEDGER, noop } from '../support/manager-world.ts'
 
 const config = managerDefaults
@@ -33,11 +34,11 @@ const shapes = [
 /** Something that makes a worker another candidate than it was. */
 const change = fc.record({
   worker: fc.nat(7),
-  usedCores: fc.nat(9),
+  usedCores: fc.nat(30),
   coreless: fc.constantFrom(0, 1, config.coreless),
   status: fc.constantFrom('managing', 'managing', 'suspect', 'lost'),
   busyUntilMs: fc.constantFrom(0, 0, 0, 10),
-  meanRunMs: fc.constantFrom(undefined, 1, 10_000),
+  meanRunMs: fc.constantFrom(undefined, 1, 15, 100, 10_000),
 })
 
 const least = (workers: readonly Worker[], shape: Shape): Worker | undefined => {
@@ -45,9 +46,13 @@ const least = (workers: readonly Worker[], shape: Shape): Worker | undefined => 
   return workers
     .filter(({ status, busyUntilMs }) => status === 'managing' && busyUntilMs <= 5)
     .filter((worker) => {
-      const { meanRunMs } = worker
-      const isQuick = meanRunMs !== undefined && meanRunMs < config.prefetchBelowMs
-      return hasRoom(shape.need, worker, config, isQuick ? 2 : 1)
+      const depths = new Map([
+        [1, 9],
+        [15, 3],
+        [100, 2],
+      ])
+      const depth = depths.get(worker.meanRunMs ?? 0) ?? 1
+      return hasRoom(shape.need, worker, config, depth)
     })
     .filter((worker) => objection(shape.need, worker) === undefined)
     .sort((a, b) => load(a) - load(b))[0]
@@ -80,3 +85,21 @@ t.test(
     t.doesNotThrow(() => fc.assert(property, { numRuns: 300 }))
   },
 )
+
+for (const [meanRunMs, depth] of [
+  [undefined, 1],
+  [250, 1],
+  [249, 2],
+  [20, 2],
+  [19, 3],
+  [4, 6],
+  [1, 9],
+  [0, 9],
+] as const)
+  t.test(`tasks of ${meanRunMs ?? 'unknown'} ms: ${depth} for each core`, async (t) => {
+    const core = new TaskCore(config, LEDGER)
+    const its = { nodeId: 'w', hostName: 'w', bootId: 'b' }
+    const worker = workerFor(core, its, 0)
+    worker.meanRunMs = meanRunMs
+    t.equal(depthOf(worker, config), depth)
+  })
