@@ -1,13 +1,13 @@
 // The manager is killed with -9 every ten seconds while it has a batch to run: how much longer
 // the batch takes, and what runs again because of it.
 
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect, type TaskRequest } from '../src/index.ts'
-import { binary } from './support/mesh.ts'
+import { binary, said } from './support/mesh.ts'
 import { report } from './support/report.ts'
 
 const EVERY_MS = 10_000
@@ -24,17 +24,6 @@ interface Batch {
   readonly kills: number
   readonly reruns: number
 }
-
-const said = (child: ChildProcess, what: RegExp): Promise<string> =>
-  new Promise((resolve) => {
-    let text = ''
-    const look = (data: Buffer) => {
-      text += data.toString()
-      if (what.test(text)) resolve(text)
-    }
-    child.stdout?.on('data', look)
-    child.stderr?.on('data', look)
-  })
 
 const batch = async (isKilled: boolean): Promise<Batch> => {
   const state = await mkdtemp(join(tmpdir(), 'manyhands-bench-'))

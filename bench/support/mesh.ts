@@ -1,6 +1,6 @@
 // Mesh: one manager and two workers as a user starts them, in a state directory of their own.
 
-import { execFile, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -45,6 +45,20 @@ export const startMesh = async (workers = 2): Promise<BenchMesh> => {
     },
   }
 }
+
+/** Resolves when a node says it, on whichever of its outputs. */
+export const said = (child: ChildProcess, what: RegExp): Promise<RegExpExecArray> =>
+  new Promise((resolve, reject) => {
+    let text = ''
+    const look = (data: Buffer): void => {
+      text += data.toString()
+      const match = what.exec(text)
+      if (match !== null) resolve(match)
+    }
+    child.stdout?.on('data', look)
+    child.stderr?.on('data', look)
+    child.once('exit', () => reject(new Error(`ended without ${what}: ${text}`)))
+  })
 
 /** Resident memory of a process, in bytes. */
 export const residentBytes = (pid: number): Promise<number> => statusBytes(pid, 'VmRSS')

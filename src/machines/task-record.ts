@@ -89,6 +89,8 @@ export interface Task {
  */
 export interface Batch {
   readonly label: string
+  /** With which the ids of its tasks begin. */
+  readonly prefix: string
   readonly submissions: Submitted[]
   log: (Task | undefined)[]
   /** Of its log, what a reader has gone past, as a cursor. */

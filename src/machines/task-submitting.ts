@@ -2,20 +2,18 @@
 
 import type { ErrorKind, TaskRequest } from '../../protocol/index.ts'
 import type { Change, Submission, Submitted } from '../records.ts'
-import { needOf } from './placement.ts'
 import { isSameValue } from './same-value.ts'
 import type { TaskCore } from './task-core.ts'
 import type { TaskEvent } from './task-events.ts'
 import {
   type Batch,
   type CancelTicket,
-  type HandOut,
   handOutOf,
   isClosed,
-  NO_TICKETS,
   type Task,
   type Worker,
 } from './task-record.ts'
+import { TaskRow } from './task-row.ts'
 
 type Of<K extends TaskEvent['kind']> = Extract<TaskEvent, { kind: K }>
 
@@ -90,6 +88,7 @@ const batchFor = (core: TaskCore, label: string): Batch => {
   if (batch === undefined) {
     batch = {
       label,
+      prefix: core.prefix,
       submissions: [],
       log: [],
       read: 0,
@@ -118,7 +117,6 @@ export const rememberKey = (core: TaskCore, submission: Submission): void => {
   batchFor(core, submission.batch).submissions.push(change)
 }
 
-const noHandOuts: readonly HandOut[] = []
 /** Older ones of a task are forgotten. */
 const HAND_OUTS_KEPT = 64
 
@@ -131,36 +129,7 @@ export const newTask = (
 ): Task => {
   const batch = batchFor(core, submission.batch)
   batch.maxFails = Math.min(batch.maxFails, submission.maxFails ?? MANY)
-  const task: Task = {
-    seq,
-    id: core.prefix + seq,
-    request,
-    submission,
-    batch,
-    need: needOf(request),
-    state: 'queued',
-    attempt: 1,
-    shownAttempt: 1,
-    failures: 0,
-    losses: 0,
-    worker: undefined,
-    change: undefined,
-    closing: undefined,
-    handOuts: noHandOuts,
-    heldBy: undefined,
-    copyAt: undefined,
-    excluded: undefined,
-    resent: 0,
-    watched: false,
-    tickets: NO_TICKETS,
-    shape: undefined,
-    previous: undefined,
-    next: undefined,
-    dueMs: 0,
-    heapIndex: -1,
-    dueFor: 'nothing',
-    suspendedMs: 0,
-  }
+  const task = new TaskRow(seq, request, submission, batch)
   core.tasks.set(seq, task)
   core.open += 1
   batch.open += 1

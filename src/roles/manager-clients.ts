@@ -10,6 +10,7 @@ import {
   type Where,
 } from '../../protocol/index.ts'
 import { concerns, concernsBatch, entitled, whereOf } from '../machines/entitlement.ts'
+import { isSameValue } from '../machines/same-value.ts'
 import {
   type Batch,
   type CancelTicket,
@@ -77,7 +78,7 @@ export class ManagerClients {
       return
     }
     const { key, batch, maxFails, retryOf } = asked
-    const { tasks } = its
+    const tasks = sharing(its.tasks)
     // All of its tasks may have closed in an earlier life: then the ledger alone knows it.
     const earlier = table.hasKey(key) ? undefined : deps.ledger.byKey(key)
     if (earlier !== undefined) {
@@ -392,6 +393,20 @@ export class ManagerClients {
     for (const [ticket, asked] of this.#cancelling)
       if (asked.peer === peer) this.#cancelling.delete(ticket)
   }
+}
+
+/** A page of tasks is mostly the same program with the same surroundings: kept once. */
+const sharing = (tasks: readonly TaskRequest[]): readonly TaskRequest[] => {
+  const [first] = tasks
+  if (first === undefined) return tasks
+  const { job_addr, dir, env } = first
+  for (const task of tasks) {
+    // They are ours alone: what was decoded, or a copy of it.
+    if (task.job_addr === job_addr) task.job_addr = job_addr
+    if (dir !== undefined && task.dir === dir) task.dir = dir
+    if (env !== undefined && isSameValue(task.env, env)) task.env = env
+  }
+  return tasks
 }
 
 const contactOf = ({ address, introduction }: Peer): Partial<NodeInfo> => ({

@@ -25,7 +25,10 @@ t.test('a batch ends when more of it fail than may', async (t) => {
   const { code, stderr } = await hands.call('run', ...command)
   t.equal(code, 1)
   t.match(stderr, /manyhands: stopped: 3 tasks of its batch failed, at most 2 may\n/)
-  t.match(stderr, /400 tasks in .*: 0 succeeded, [34] failed, 39[67] cancelled/)
+  const [, failed, cancelled] =
+    /400 tasks in .*: 0 succeeded, (\d+) failed, (\d+) cancelled/.exec(stderr) ?? []
+  t.equal(Number(failed) + Number(cancelled), 400)
+  t.ok(Number(failed) < 20, `${failed} had been given out, or ran`)
   t.ok(readFileSync(ran, 'utf8').length / 2 < 20, 'what waited did not run')
   t.match(await hands.call('run', '--max-fails', '1', '--', 'true'), {
     code: 125,
