@@ -144,6 +144,10 @@ export class ManagerLogs {
       return
     }
     const there = task.heldBy === undefined ? undefined : this.#workers.reach(task.heldBy)
+    if (there === undefined && this.#workers.mayReturn(task.heldBy ?? '')) {
+      respond('Error', { code: 'busy', retry_after_ms: AGAIN_MS })
+      return
+    }
     if (captured.ref === undefined || there === undefined) {
       respond('NotFound', {})
       return

@@ -34,6 +34,7 @@ export interface Entry {
   losses: number
 }
 
+const NEVER = Number.NEGATIVE_INFINITY
 /** Inventory entries that are taken before a worker is told to come with less. */
 const MAX_INVENTORY = 200_000
 /** A timer this late means that this process was stopped, not that its workers are gone. */
@@ -70,6 +71,15 @@ export class ManagerWorkers {
     const entry = this.#entries.get(nodeId)
     if (entry?.peer === undefined || entry.state.kind !== 'managing') return undefined
     return { peerId: entry.peer.nodeId, rel: entry.state.rel }
+  }
+
+  /** Is a node that cannot be asked now to be expected back: its lease runs, or it was not heard of since the start? */
+  mayReturn(nodeId: string): boolean {
+    const { deps, config, sinceMs } = this.#kernel
+    const kind = this.#entries.get(nodeId)?.state.kind ?? 'known'
+    if (kind !== 'known') return true
+    const heardAtMs = this.#entries.get(nodeId)?.heardAtMs ?? NEVER
+    return heardAtMs === NEVER && deps.clock.now() - sinceMs < config.returnMs
   }
 
   /** Workers known from the ledger: awaited for a lease, and for as long as they pause between dials. */
@@ -399,7 +409,7 @@ export class ManagerWorkers {
         nodeId,
         state: stranger,
         peer: undefined,
-        heardAtMs: 0,
+        heardAtMs: NEVER,
         lease: undefined,
         pages: [],
         losses: 0,

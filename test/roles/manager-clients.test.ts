@@ -225,6 +225,13 @@ t.test(
       body: { data: new Uint8Array(0), eof: true },
     })
     world.net.cut('w1', 'manager')
+    t.match(
+      await client.ask('TaskLogRead', read),
+      { kind: 'Error', body: { code: 'busy' } },
+      'its worker may come back',
+    )
+    world.clock.advance(30_000)
+    await world.net.settle()
     t.match(await client.ask('TaskLogRead', read), { kind: 'NotFound' })
     t.match(await client.ask('TaskLogRead', { ...read, task_id: taskId(7) }), {
       kind: 'NotFound',

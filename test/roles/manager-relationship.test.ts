@@ -236,3 +236,29 @@ t.test(
     t.equal(one.assigned.length, 1)
   },
 )
+
+t.test('output that a worker keeps is waited for while that may come back', async (t) => {
+  const config = { managerLeaseMs: 4_000, returnMs: 6_000 }
+  const world = createWorld(config)
+  const one = await world.worker('w1')
+  const client = world.client('c')
+  await client.ask('TasksSubmit', { key: 'k', tasks: [exec()] })
+  const [task] = one.assigned
+  if (task === undefined) throw new Error('Expected an assignment')
+  const stdout = { size: 100_000, sha256: '0'.repeat(64), ref: 'ref-1' }
+  await one.complete(task, { run_ms: 1, exit_code: 0, stdout })
+  const read = { task_id: ID, fd: 1, offset: 0, max: 10, wait_ms: 0 } as const
+  const busy = { kind: 'Error', body: { code: 'busy' } }
+  world.net.cut('w1', 'manager')
+  t.match(await client.ask('TaskLogRead', read), busy)
+  world.clock.advance(5_000)
+  await world.net.settle()
+  t.match(await client.ask('TaskLogRead', read), { kind: 'NotFound' }, 'it is lost')
+
+  // The next life of the manager has not heard of that worker yet.
+  const next = createWorld(config, world.ledger)
+  const asker = next.client('c')
+  t.match(await asker.ask('TaskLogRead', read), busy)
+  next.clock.advance(6_000)
+  t.match(await asker.ask('TaskLogRead', read), { kind: 'NotFound' })
+})
