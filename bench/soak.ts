@@ -16,8 +16,8 @@ import { binary, said } from './support/mesh.ts'
 import { report } from './support/report.ts'
 
 const SECONDS = Number(process.argv[2] ?? 600)
-/** Ended tasks are kept up to a bound: so many fill it first. */
-const FILL = 110_000
+/** Ended tasks, and outputs that did not fit into them, are kept up to a bound: filled first. */
+const FILL = { batches: 55, tasks: 2_000, outputs: 1_100 }
 const SAMPLES = 20
 const MIB = 2 ** 20
 
@@ -149,7 +149,11 @@ await said(worker.child, /phase=managed/)
 const client = await connect({ state, discoverMs: 0 })
 let faults = 0
 try {
-  await finish(client, Array(FILL).fill(task('noop:')))
+  for (let n = 0; n < FILL.batches; n += 1)
+    await finish(client, Array(FILL.tasks).fill(task('noop:')))
+  const kept = task('exec:head', '-c', '40000', '/dev/zero')
+  const onWorker = { ...kept, requires: { host_name: 'w1' } }
+  await finish(client, Array(FILL.outputs).fill(onWorker))
   const untilMs = performance.now() + SECONDS * 1_000
   const isOver = () => performance.now() > untilMs
   const faulting = (async () => {

@@ -232,6 +232,11 @@ export interface Ledger {
   readonly id: LedgerId
   /** Grown at each start or take-over; every commit is conditional on it. */
   readonly epoch: number
+  /**
+   * Milliseconds that a commit should begin after the one before, where many tasks are
+   * open: each costs the disk, however little is in it. Undefined: none costs anything.
+   */
+  readonly gatherMs?: number
   /** The closed tasks in the order of their closing, then the open ones by sequence; before any commit. */
   replay(): AsyncIterable<RecordedTask>
   /**

@@ -40,6 +40,11 @@ export interface LinkOptions {
   readonly maxPauseMs?: number
   /** A connection that could not be regained in this time is lost. Default 30,000. */
   readonly regainMs?: number
+  /**
+   * Told when new tasks have waited for some seconds because the manager takes none (its
+   * disk is full, too many are open), with what it says; and every half minute after that.
+   */
+  readonly onWaiting?: (why: string) => void
 }
 
 export interface AskOptions {
@@ -56,7 +61,7 @@ export class Link {
   #regaining: Promise<void> | undefined
   readonly #closing = new AbortController()
   readonly #dial: DialOnce
-  readonly #options: Required<LinkOptions>
+  readonly #options: Required<Omit<LinkOptions, 'onWaiting'>> & LinkOptions
 
   constructor(first: LinkConnection, dial: DialOnce, options: LinkOptions = {}) {
     this.#dial = dial
@@ -66,6 +71,11 @@ export class Link {
 
   get isClosed(): boolean {
     return this.#closing.signal.aborted
+  }
+
+  /** New tasks wait, and why. */
+  waiting(why: string): void {
+    this.#options.onWaiting?.(why)
   }
 
   /** The manager's name, as last connected. */

@@ -32,6 +32,8 @@ interface Submitting {
 
 /** Pages that may be under way at once: enough to hide the round trip. */
 const WINDOW = 4
+/** A manager that takes nothing for so long is told of, and then again. */
+const WAITING_MS = { first: 3_000, again: 30_000 }
 /** Pause before a busy manager that named no time is asked again, doubling. */
 const BUSY_MS = 50
 const BUSY_MAX_MS = 2_000
@@ -70,6 +72,7 @@ export const submitPage = async (
   tasks: readonly TaskRequest[],
   signal?: AbortSignal,
 ): Promise<readonly string[]> => {
+  let tellAtMs = performance.now() + WAITING_MS.first
   for (let attempt = 0; ; attempt++) {
     const answer = await link.ask(
       'TasksSubmit',
@@ -91,6 +94,10 @@ export const submitPage = async (
         code: reason,
         message,
       })
+    if (performance.now() >= tellAtMs) {
+      tellAtMs = performance.now() + WAITING_MS.again
+      link.waiting(message)
+    }
     await pause(
       retry_after_ms ?? Math.min(BUSY_MAX_MS, BUSY_MS * 2 ** Math.min(attempt, 10)),
       signal,

@@ -83,6 +83,10 @@ export const withClient = async (
   const client = await io.connect({
     ...(state !== undefined && { state }),
     ...(at !== undefined && { at }),
+    onWaiting: (why) =>
+      void new Sink(io.stderr).line(
+        `manyhands: the manager takes no task now: ${why}; waiting`,
+      ),
   })
   try {
     return await use(client)

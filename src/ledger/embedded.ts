@@ -33,6 +33,8 @@ export interface EmbeddedOptions {
   readonly onClosed?: () => void
 }
 
+/** Shorter than the work that waits at a worker of short tasks lasts (COVER_MS of worker-room.ts). */
+const GATHER_MS = 10
 /** So many retired tasks are removed along with a commit. */
 const RETIRED_AT_ONCE = 2_000
 /** Room that only outcomes may take: this, or this part of the disk, whichever is less. */
@@ -71,6 +73,7 @@ export const createEmbeddedLedger = (options: EmbeddedOptions): Ledger =>
 class EmbeddedLedger implements Ledger {
   readonly id: LedgerId
   readonly epoch: number
+  readonly gatherMs = GATHER_MS
   readonly #options: EmbeddedOptions
   readonly #store: Store
   /** By the sequence of its first task, in that order. */

@@ -223,6 +223,11 @@ export class TaskTable {
     return id.startsWith(prefix) ? Number(id.slice(prefix.length)) : undefined
   }
 
+  /** Not closed yet. */
+  get open(): number {
+    return this.#core.open
+  }
+
   get counts(): {
     readonly open: number
     readonly queued: number

@@ -1,7 +1,8 @@
-// Group commit: one commit is under way; what gathers meanwhile goes into the next. No
-// timer. What may be said only when something is durable (an Ack) waits with its group.
+// Group commit: one commit is under way; what gathers meanwhile goes into the next. Where
+// many tasks are open, and each commit costs the disk, they follow each other at a distance;
+// where few are, somebody waits for one of them, and there is none. What may be said only when something is durable (an Ack) waits with its group.
 
-import type { Clock, Ledger } from '../ports.ts'
+import type { Cancel, Clock, Ledger } from '../ports.ts'
 import type { Change, Submitted } from '../records.ts'
 
 interface Group {
@@ -15,6 +16,8 @@ export interface CommitEvents {
   notStored(change: Submitted): void
   /** Fenced or failed: nothing can be promised any more. */
   stopped(why: string): void
+  /** Are so many tasks open that nobody waits for one of them? */
+  hasMany(): boolean
 }
 
 /** A full ledger is tried again after this, since outcomes must get in. */
@@ -31,6 +34,8 @@ export class Commits {
   #isStopped = false
   /** It ends: a full ledger is waited for no longer. */
   #isLast = false
+  #begunAtMs = Number.NEGATIVE_INFINITY
+  #timer: Cancel | undefined
   readonly #idle: (() => void)[] = []
 
   constructor(ledger: Ledger, clock: Clock, events: CommitEvents) {
@@ -57,7 +62,7 @@ export class Commits {
   /** At the end of a turn. */
   flush(): void {
     if (this.#underWay !== undefined || this.#isStopped) return
-    if (this.#gathering.changes.length === 0) return
+    if (this.#gathering.changes.length === 0 || this.#waits()) return
     const group = this.#gathering
     this.#gathering = { changes: [], acks: [] }
     if (group.changes.length > MAX_CHANGES) {
@@ -67,6 +72,19 @@ export class Commits {
       return
     }
     this.#commit(group)
+  }
+
+  /** Is it too soon for another? Then its time comes by itself. */
+  #waits(): boolean {
+    const { gatherMs = 0 } = this.#ledger
+    if (gatherMs === 0 || this.#isLast || !this.#events.hasMany()) return false
+    const waitMs = this.#begunAtMs + gatherMs - this.#clock.now()
+    if (waitMs <= 0) return false
+    this.#timer ??= this.#clock.after(waitMs, () => {
+      this.#timer = undefined
+      this.flush()
+    })
+    return true
   }
 
   /**
@@ -82,6 +100,7 @@ export class Commits {
 
   #commit(group: Group): void {
     this.#underWay = group
+    this.#begunAtMs = this.#clock.now()
     this.#ledger.commit(group.changes, (result) => {
       switch (result.kind) {
         case 'durable':

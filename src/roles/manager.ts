@@ -32,6 +32,9 @@ export interface Manager {
   close(): Promise<void>
 }
 
+/** Of so many open tasks a few milliseconds more are nothing to anybody. */
+const MANY = 32
+
 /** Reads the ledger, then manages. */
 export const startManager = async (deps: ManagerDeps): Promise<Manager> => {
   const replayed: RecordedTask[] = []
@@ -90,6 +93,7 @@ export const createManager = (
       kernel.run({ kind: 'not-stored', change })
       clients.notStored(change)
     },
+    hasMany: () => table.open >= MANY,
     stopped: (why) => {
       log.error('ledger-stopped', { why })
       kernel.isClosing = true

@@ -245,6 +245,22 @@ t.test('a batch that the mesh ends is told of to its end, and says why', async (
   t.throws(() => client.runAll([], { maxFails: -1 }), RangeError)
 })
 
+t.test('who waits for a manager that takes nothing is told why', async (t) => {
+  const manager = new FakeManager()
+  let refusals = 0
+  const told: string[] = []
+  await using client = manager.client({ onWaiting: (why) => told.push(why) })
+  manager.intercept = (kind) => {
+    if (kind !== 'TasksSubmit' || told.length > 0) return undefined
+    refusals += 1
+    const message = 'the ledger is full'
+    return { kind: 'Refused', body: { reason: 'busy', message, retry_after_ms: 200 } }
+  }
+  t.equal((await client.submit([task('exec:true')])).length, 1)
+  t.same(told, ['the ledger is full'], 'once')
+  t.ok(refusals > 10, `after ${refusals} tries`)
+})
+
 t.test('an empty batch ends at once', async (t) => {
   const manager = new FakeManager()
   await using client = manager.client()

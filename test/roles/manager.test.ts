@@ -1,7 +1,17 @@
 // The manager in an in-memory mesh: tasks, from submission to outcome.
 
+import * as E from 'fp-ts/lib/Either.js'
 import t from 'tap'
-import { createWorld, done, exec, noop, taskId } from '../support/manager-world.ts'
+import { createMemoryLedger, type MemoryLedger } from '../../src/ledger/memory.ts'
+import {
+  createWorld,
+  done,
+  exec,
+  LEDGER,
+  noop,
+  taskId,
+} from '../support/manager-world.ts'
+import { nodeIdOf } from '../support/memory-mesh.ts'
 
 t.test('a task goes from a client to a worker and back', async (t) => {
   const world = createWorld()
@@ -313,3 +323,67 @@ t.test('inline output is read from the outcome, by offset', async (t) => {
     body: { offset: 2, data: new TextEncoder().encode('llo'), eof: true },
   })
 })
+
+t.test(
+  'where many tasks are open, commits that cost are made at a distance',
+  async (t) => {
+    const inner = createMemoryLedger({ id: LEDGER })
+    const commits: number[] = []
+    const ledger: MemoryLedger = {
+      ...inner,
+      gatherMs: 10,
+      commit: (changes, settle) => {
+        commits.push(changes.length)
+        inner.commit(changes, settle)
+      },
+    }
+    const world = createWorld({}, ledger)
+    const one = await world.worker('w1', { cores: 40 })
+    const client = world.client('c')
+    await client.ask('TasksSubmit', { key: 'one', tasks: [exec()] })
+    t.same(commits, [1, 1], 'few: the submission and its hand-out, each at once')
+    const tasks = Array.from({ length: 39 }, () => exec())
+    const many = client.begin('TasksSubmit', { key: 'many', tasks })
+    await world.net.settle()
+    t.equal(many.answer, undefined, 'many are open now')
+    world.clock.advance(10)
+    await world.net.settle()
+    t.match(many.answer, { kind: 'TasksSubmitted' })
+    world.clock.advance(10)
+    await world.net.settle()
+    t.equal(one.assigned.length, 40)
+    const before = commits.length
+    const acks = one.assigned.slice(0, 5).map(({ task_id, attempt }) => {
+      const body = { rel: one.rel, task_id, attempt, result: done() }
+      const acked: { kind?: string } = {}
+      one.mesh.ask(nodeIdOf('manager'), 'TaskCompleted', body, 60_000, (outcome) => {
+        if (E.isRight(outcome)) acked.kind = outcome.right.kind
+      })
+      return acked
+    })
+    await world.net.settle()
+    world.clock.advance(9)
+    await world.net.settle()
+    t.same(
+      acks.map(({ kind }) => kind),
+      Array(5).fill(undefined),
+      'nothing is acknowledged before it is on record',
+    )
+    world.clock.advance(1)
+    await world.net.settle()
+    t.same(
+      acks.map(({ kind }) => kind),
+      Array(5).fill('Ack'),
+    )
+    t.equal(commits.length, before + 1, 'in one')
+    const [sixth] = one.assigned.slice(5)
+    if (sixth === undefined) throw new Error('Expected a sixth')
+    world.clock.advance(50)
+    await one.complete(sixth)
+    t.equal(commits.length, before + 2, 'after a pause it is written at once')
+    const closing = one.complete(one.assigned[6] ?? sixth).catch(() => undefined)
+    await world.manager.close()
+    await closing
+    t.equal(commits.length, before + 3, 'and at the end')
+  },
+)
