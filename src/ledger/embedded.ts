@@ -34,7 +34,7 @@ export interface EmbeddedOptions {
 }
 
 /** Shorter than the work that waits at a worker of short tasks lasts (COVER_MS of worker-room.ts). */
-const GATHER_MS = 10
+const GATHER_MS = 15
 /** So many retired tasks are removed along with a commit. */
 const RETIRED_AT_ONCE = 2_000
 /** Room that only outcomes may take: this, or this part of the disk, whichever is less. */

@@ -49,7 +49,7 @@ export interface ManagerConfig {
   readonly coreless: number
   /**
    * A worker whose tasks take less than this on average gets as many again as it has slots,
-   * so that it never waits for the next (of tasks of a few milliseconds up to eight times as
+   * so that it never waits for the next (of tasks of a few milliseconds up to twelve times as
    * many: they are over before a record on disk is); with longer ones, waiting here keeps them free to
    * go wherever a slot frees first.
    */

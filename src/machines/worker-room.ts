@@ -65,8 +65,8 @@ export class Room {
 }
 
 /** Work for so long waits at a worker: what a record on disk and the way there may take. */
-const COVER_MS = 20
-const MOST_WAITING = 8
+const COVER_MS = 40
+const MOST_WAITING = 12
 
 /**
  * How often over its cores may be taken: once where tasks are long, twice where they are

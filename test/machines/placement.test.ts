@@ -125,7 +125,7 @@ t.test(
   'a worker of short tasks gets as many again, one of long tasks does not',
   async (t) => {
     for (const [runMs, more] of [
-      [10, ['2 w1', '3 w1', '4 w1']],
+      [20, ['2 w1', '3 w1', '4 w1']],
       [100, ['2 w1', '3 w1']],
       [1_000, ['2 w1']],
     ] as const) {

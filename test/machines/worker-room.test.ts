@@ -47,8 +47,8 @@ const least = (workers: readonly Worker[], shape: Shape): Worker | undefined => 
     .filter(({ status, busyUntilMs }) => status === 'managing' && busyUntilMs <= 5)
     .filter((worker) => {
       const depths = new Map([
-        [1, 9],
-        [15, 3],
+        [1, 13],
+        [15, 4],
         [100, 2],
       ])
       const depth = depths.get(worker.meanRunMs ?? 0) ?? 1
@@ -90,11 +90,12 @@ for (const [meanRunMs, depth] of [
   [undefined, 1],
   [250, 1],
   [249, 2],
-  [20, 2],
-  [19, 3],
-  [4, 6],
-  [1, 9],
-  [0, 9],
+  [40, 2],
+  [39, 3],
+  [10, 5],
+  [4, 11],
+  [1, 13],
+  [0, 13],
 ] as const)
   t.test(`tasks of ${meanRunMs ?? 'unknown'} ms: ${depth} for each core`, async (t) => {
     const core = new TaskCore(config, LEDGER)

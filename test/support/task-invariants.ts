@@ -95,7 +95,7 @@ const checkRoom = (
   if (withCores.isLate) return
   check(isManaged || !isIn, `${nodeId} is ${status} and offered`)
   check(!isManaged || usedCores >= cores || isIn, `${nodeId} has cores that are not seen`)
-  check(usedCores < 9 * cores || !isIn, `${nodeId} is full and offered`)
+  check(usedCores < 13 * cores || !isIn, `${nodeId} is full and offered`)
   const load = (usedCores / Math.max(1, cores)) * 1e6 + tasks.size
   check(!isIn || load === withCores.load, `${nodeId} is not where its load says`)
 }
