@@ -122,9 +122,11 @@ class EmbeddedLedger implements Ledger {
   async *replay(): AsyncIterable<RecordedTask> {
     const closed: Found[] = []
     const open: Found[] = []
+    const states = this.#allStates()
     for (const [first, held] of this.#held)
-      for (const index of held.submission.tasks.keys()) {
-        const found = this.#takeUp(first + index, held)
+      for (let index = 0; index < held.submission.tasks.length; index += 1) {
+        const seq = first + index
+        const found = this.#takeUp(seq, held, states.get(seq))
         if (found?.state.closed !== undefined) closed.push(found)
         else if (found !== undefined) open.push(found)
       }
@@ -136,9 +138,22 @@ class EmbeddedLedger implements Ledger {
     for (const found of open) yield recordedOf(found)
   }
 
+  /** In one walk: to look each of them up costs several times as much. */
+  #allStates(): ReadonlyMap<number, State | typeof FORGOTTEN> {
+    const states = new Map<number, State | typeof FORGOTTEN>()
+    for (const { key, value } of this.#store.states.getRange({})) {
+      const packed = fromValue(value, `the state of task ${key}`)
+      states.set(key, packed === FORGOTTEN ? FORGOTTEN : unpackState(key, packed))
+    }
+    return states
+  }
+
   /** Undefined: it is forgotten. */
-  #takeUp(seq: number, held: Held): Found | undefined {
-    const state = this.#read(seq)
+  #takeUp(
+    seq: number,
+    held: Held,
+    state: State | typeof FORGOTTEN | undefined,
+  ): Found | undefined {
     if (state === FORGOTTEN) {
       held.left -= 1
       return undefined
@@ -428,8 +443,18 @@ const recordedOf = ({ seq, submission, state }: Found): RecordedTask => {
   const request = submission.tasks[seq - submission.first]
   if (request === undefined) throw new Error(`task ${seq} has no body`)
   const { attempt, failures, losses, notBeforeMs, assigned, closed } = state
-  return {
-    ...{ seq, submission, request, attempt, failures, losses, notBeforeMs, assigned },
-    ...(closed && { closed }),
-  }
+  // Field by field, as in states.ts: a start makes a hundred thousand of them.
+  return closed === undefined
+    ? { seq, submission, request, attempt, failures, losses, notBeforeMs, assigned }
+    : {
+        seq,
+        submission,
+        request,
+        attempt,
+        failures,
+        losses,
+        notBeforeMs,
+        assigned,
+        closed,
+      }
 }

@@ -2,7 +2,7 @@
 // it finds wrong, or dies of it.
 
 import { openStore } from './store.ts'
-import { fromValue } from './values.ts'
+import { bodyOf } from './values.ts'
 
 const read = (directory: string): string | undefined => {
   const store = openStore(directory, true)
@@ -11,7 +11,7 @@ const read = (directory: string): string | undefined => {
     if (typeof meta.get('epoch') !== 'number') return 'it has no epoch'
     for (const [name, database] of Object.entries({ batches, states, labels }))
       for (const { key, value } of database.getRange({}))
-        fromValue(value, `${name} ${String(key)}`)
+        bodyOf(value, `${name} ${String(key)}`)
     return undefined
   } catch (error) {
     return error instanceof Error ? error.message : String(error)

@@ -78,12 +78,34 @@ const packRan = ({ startedMs, pid, endedMs, ended }: Ran): PackedRan => [
   ended ?? null,
 ]
 
-const unpackRan = ([startedMs, pid, endedMs, ended]: PackedRan): Ran => ({
-  ...(startedMs !== null && { startedMs }),
-  ...(pid !== null && { pid }),
-  ...(endedMs !== null && { endedMs }),
-  ...(ended !== null && { ended }),
-})
+type Writable<A> = { -readonly [K in keyof A]: A[K] }
+
+const unpackRan = ([startedMs, pid, endedMs, ended]: PackedRan): Ran => {
+  const ran: Writable<Ran> = {}
+  if (startedMs !== null) ran.startedMs = startedMs
+  if (pid !== null) ran.pid = pid
+  if (endedMs !== null) ran.endedMs = endedMs
+  if (ended !== null) ran.ended = ended
+  return ran
+}
+
+const unpackHandOut = (
+  seq: number,
+  [attempt, nodeId, bootId, hostName, address, atMs, ran]: PackedHandOut,
+): Recalled => {
+  const handOut: Writable<Recalled> = {
+    kind: 'assigned',
+    seq,
+    attempt,
+    nodeId,
+    bootId,
+    hostName,
+    atMs,
+  }
+  if (address !== null) handOut.address = address
+  if (ran !== undefined) handOut.ran = unpackRan(ran)
+  return handOut
+}
 
 /** How a task was closed, of a record as it is read; undefined: it is open. */
 export const closedAs = (packed: unknown): Closed['state'] | undefined =>
@@ -91,20 +113,19 @@ export const closedAs = (packed: unknown): Closed['state'] | undefined =>
 
 export const unpackState = (seq: number, packed: unknown): State => {
   const [attempt, failures, losses, notBeforeMs, handOuts, closing] = packed as Packed
-  const assigned = handOuts.map(
-    ([attempt, nodeId, bootId, hostName, address, atMs, ran]): Recalled => ({
-      kind: 'assigned',
-      ...{ seq, attempt, nodeId, bootId, hostName, atMs },
-      ...(address !== null && { address }),
-      ...(ran !== undefined && { ran: unpackRan(ran) }),
-    }),
-  )
+  const assigned = handOuts.map((handOut) => unpackHandOut(seq, handOut))
   const state = { attempt, failures, losses, notBeforeMs, assigned }
   if (closing === undefined) return state
   const [its, outcome, endedMs, order] = closing
   const closed: Closed = {
     kind: 'closed',
-    ...{ seq, attempt, state: its, outcome, failures, losses, endedMs },
+    seq,
+    attempt,
+    state: its,
+    outcome,
+    failures,
+    losses,
+    endedMs,
   }
-  return { ...state, closed, order }
+  return { attempt, failures, losses, notBeforeMs, assigned, closed, order }
 }

@@ -30,13 +30,17 @@ export const toValue = (content: unknown): Buffer => {
   return value
 }
 
-/** Throws DamagedRecordError; `where` names the record for a person. */
-export const fromValue = (value: Uint8Array, where: string): unknown => {
+/** What was packed, whole by its checksum; else throws DamagedRecordError. `where` names the record for a person. */
+export const bodyOf = (value: Uint8Array, where: string): Buffer => {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
   const body = bytes.subarray(HEAD_BYTES)
   if (bytes.length <= HEAD_BYTES || bytes[0] !== VERSION)
     throw new DamagedRecordError(`${where} was written by another version, or not at all`)
   if (crc32(body) !== bytes.readUInt32LE(1))
     throw new DamagedRecordError(`${where} is not what was written`)
-  return packr.unpack(body)
+  return body
 }
+
+/** Throws DamagedRecordError. */
+export const fromValue = (value: Uint8Array, where: string): unknown =>
+  packr.unpack(bodyOf(value, where))
