@@ -51,12 +51,12 @@ export class WorkerSettlement {
     const isNews = this.#ports.wasServed(ledgerId) && !this.#told.has(connection)
     if (outcomes.length === 0 && !isNews) return
     this.#busy.add(connection)
-    this.#told.add(connection)
     const body = { ...this.#ports.specs, ...this.#page(ledgerId, outcomes), settle: true }
     this.#ports.mesh.ask(manager.nodeId, 'ManagerRequest', body, ANSWER_MS, (outcome) => {
       this.#busy.delete(connection)
       const answer = outcome._tag === 'Right' ? outcome.right : undefined
       if (answer?.kind === 'ManagerAnswer') {
+        this.#told.add(connection)
         const { accepted, rel, drop = [] } = answer.body
         if (accepted && rel !== undefined) this.#decline(manager, rel)
         this.#ports.drop(drop)
