@@ -85,7 +85,11 @@ const openLedger = async (parts: RoleParts): Promise<Ledger> => {
     return createMemoryLedger({ id: ledgerId(parts) })
   const { openEmbeddedLedger } = await import('./ledger/open.ts')
   const directory = join(parts.directory, 'ledger')
-  const opened = await openEmbeddedLedger({ directory, newId: () => ledgerId(parts) })
+  const opened = await openEmbeddedLedger({
+    directory,
+    newId: () => ledgerId(parts),
+    notCompacted: (reason) => parts.log.warn('ledger-not-compacted', { reason }),
+  })
   if (E.isLeft(opened)) throw new CannotStart(opened.left)
   return opened.right
 }

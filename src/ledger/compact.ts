@@ -29,10 +29,11 @@ export const usageOf = ({ root, meta, batches, states, labels }: Store) => {
   return { fileBytes: (lastPageNumber + 1) * pageSize, usedBytes: used * pageSize }
 }
 
-/** The store, its file written anew if most of it is free. A disk without room for that keeps the old one. */
+/** The store, its file written anew if most of it is free. Where that fails the old one serves on, and `failed` is told why. */
 export const compacted = async (
   directory: string,
   store: Store,
+  failed: (reason: string) => void,
   wasteBytes: number = WASTE_BYTES,
 ): Promise<Store> => {
   const place = join(directory, 'compact')
@@ -44,8 +45,9 @@ export const compacted = async (
   mkdirSync(place, { mode: 0o700 })
   try {
     await store.root.backup(place, true)
-  } catch {
+  } catch (error) {
     rmSync(place, { recursive: true, force: true })
+    failed(error instanceof Error ? error.message : String(error))
     return store
   }
   await store.root.close()

@@ -19,6 +19,8 @@ export interface OpenOptions extends Pick<EmbeddedOptions, 'hasRoom'> {
   readonly directory: string
   /** Of a ledger that begins. */
   readonly newId: () => LedgerId
+  /** Told why a file that is mostly free was not written anew: no room, mostly. */
+  readonly notCompacted?: (reason: string) => void
 }
 
 /** Says that there is a ledger: without it, a database that is gone would be an empty one. */
@@ -39,6 +41,7 @@ export const openEmbeddedLedger = async ({
   directory,
   newId,
   hasRoom,
+  notCompacted = () => undefined,
 }: OpenOptions): Promise<Either<string, Ledger>> => {
   mkdirSync(directory, { recursive: true, mode: 0o700 })
   const network = NETWORK[statfsSync(directory).type]
@@ -61,7 +64,7 @@ export const openEmbeddedLedger = async ({
       `${directory} was written by a newer version (schema ${schema}, this one knows ${SCHEMA}); start that one`,
     )
   }
-  store = await compacted(directory, store)
+  store = await compacted(directory, store, notCompacted)
   try {
     const epoch = takeOver(store)
     // Last of all that makes a ledger: a start that is killed before begins again.

@@ -115,6 +115,8 @@ export const rememberKey = (core: TaskCore, submission: Submission): void => {
   const change: Submitted = { kind: 'submitted', submission }
   core.keys.set(submission.key, { change, left: 1, durable: true })
   batchFor(core, submission.batch).submissions.push(change)
+  // What it repeats had ended before it was handed in, and is restored before it.
+  core.noteRetries(submission)
 }
 
 /** Older ones of a task are forgotten. */

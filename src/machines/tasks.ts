@@ -274,8 +274,10 @@ const onAbortAcked = (
   { worker, tasks }: Extract<TaskEvent, { kind: 'abort-acked' }>,
 ): void => {
   for (const { task_id, attempt } of tasks) {
+    // By its number: of each the id would be made anew, and the task may be forgotten.
+    const seq = Number(task_id.slice(core.prefix.length))
     for (const [task, abort] of worker.aborting) {
-      if (task.id !== task_id || abort.attempt > attempt) continue
+      if (task.seq !== seq || abort.attempt > attempt) continue
       worker.aborting.delete(task)
       for (const ticket of abort.tickets) core.leave(ticket)
       break
@@ -305,7 +307,6 @@ const restore = (
     task.batch.dropped = forgotten.closed
     task.batch.failed = forgotten.failed
   }
-  core.noteRetries(submission)
   if (recorded.closed !== undefined) {
     core.restoreClosed(task, recorded.closed, event)
     return

@@ -401,7 +401,7 @@ const sharing = (tasks: readonly TaskRequest[]): readonly TaskRequest[] => {
   if (first === undefined) return tasks
   const { job_addr, dir, env } = first
   for (const task of tasks) {
-    // They are ours alone: what was decoded, or a copy of it.
+    // Equal values alone take each other's place: nobody who holds one of them sees it.
     if (task.job_addr === job_addr) task.job_addr = job_addr
     if (dir !== undefined && task.dir === dir) task.dir = dir
     if (env !== undefined && isSameValue(task.env, env)) task.env = env

@@ -272,7 +272,14 @@ t.test(
     // What a start has left that was killed while it wrote.
     mkdirSync(join(directory, 'compact'))
     writeFileSync(join(directory, 'compact', 'data.mdb'), 'half')
-    const store = await compacted(directory, openStore(directory), 0)
+    const failures: string[] = []
+    const store = await compacted(
+      directory,
+      openStore(directory),
+      (reason) => failures.push(reason),
+      0,
+    )
+    t.same(failures, [])
     const { fileBytes, usedBytes } = usageOf(store)
     await store.root.close()
     t.ok(statSync(data).size < before / 2, `${before} bytes, then ${statSync(data).size}`)
@@ -288,7 +295,9 @@ t.test(
     t.equal(second.nextSequence(), 9_002)
     await committed(second, closed(9_000))
     await second.close()
-    const kept = await compacted(directory, openStore(directory))
+    const kept = await compacted(directory, openStore(directory), (reason) =>
+      t.fail(reason),
+    )
     t.equal(usageOf(kept).fileBytes, statSync(data).size, 'a small one is left as it is')
     await kept.root.close()
   },

@@ -996,3 +996,21 @@ t.test('at a start what has ended is as old as the records say, and no younger',
   t.equal(table.nextDueMs(3_500), 500 + 5_000)
   t.end()
 })
+
+t.test('at a start a retry is known by what it repeats', (t) => {
+  const table = new TaskTable(managerDefaults, LEDGER)
+  const closed = {
+    kind: 'closed' as const,
+    ...{ seq: 1, attempt: 1, state: 'failed' as const, failures: 1, losses: 0 },
+    outcome: { kind: 'Error' as const, error: { kind: 'TimedOut' as const } },
+    endedMs: 3,
+  }
+  table.apply(restored(1, { closed }))
+  const again = restored(3, {})
+  const submission = { ...again.task.submission, first: 3, key: 'again', retryOf: [1] }
+  table.apply({ ...again, task: { ...again.task, submission } })
+  const [first, third] = [table.at(1), table.at(3)]
+  t.same(first && table.retriesOf(first), { retried_as: taskId(3) })
+  t.same(third && table.retriesOf(third), { retry_of: ID })
+  t.end()
+})
