@@ -54,6 +54,8 @@ const FEATURES: Readonly<Record<Feature, string>> = {
   membership: 'takes part in renewing certificates and in spreading who was taken out',
   issuer: 'has the key of the authority, or leads to it',
   processes: 'starts, stops and shows programs by name',
+  'host-requests': 'answers what a hub hands on',
+  events: 'tells what happens there',
 }
 
 /** How values stand in JSON and on the wire, and where a schema says less than a node checks. */

@@ -27,6 +27,12 @@ export const WAYS = {
     ['manager', 'worker'],
   ],
   'client -> any': [['client', 'any']],
+  'client -> manager, hub': [
+    ['client', 'manager'],
+    ['client', 'hub'],
+  ],
+  'client -> hub': [['client', 'hub']],
+  'hub -> any': [['hub', 'any']],
 } as const satisfies Readonly<Record<string, readonly Way[]>>
 
 export type Direction = keyof typeof WAYS
@@ -37,9 +43,10 @@ type OfClients = Extract<Direction, `client${string}`>
 /**
  * What a node may list among its `features`. `membership`: it takes part in renewing
  * certificates and in spreading revocations. `issuer`: it has the authority's key.
- * `processes`: it starts, stops and shows programs by name.
+ * `processes`: it starts, stops and shows programs by name. `host-requests`: it answers what
+ * a hub hands on. `events`: it tells what happens there.
  */
-export type Feature = 'membership' | 'issuer' | 'processes'
+export type Feature = 'membership' | 'issuer' | 'processes' | 'host-requests' | 'events'
 
 interface Row<Q extends t.Mixed, A extends Record<string, t.Mixed>> {
   readonly about: string

@@ -11,6 +11,10 @@ export { Conversation } from './conversation.ts'
 export type { AnswerEnvelope, Envelope, RequestEnvelope } from './envelope.ts'
 export { isRequest } from './envelope.ts'
 export type { Direction, Exchange } from './exchange.ts'
+export type { Topic } from './exchanges/events.ts'
+export { EVENTS_PAGE, Event } from './exchanges/events.ts'
+export type { HubFailure } from './exchanges/hub.ts'
+export { SignedRequest } from './exchanges/hub.ts'
 export type {
   AnswerBodyOf,
   AnswerKindOf,
@@ -69,4 +73,4 @@ export type {
   TaskSummary,
 } from './task.ts'
 export { DATA_BYTES, INLINE_BYTES, TASKS_PER_MESSAGE, UserName } from './task.ts'
-export { fromBytes, toBytes } from './wire.ts'
+export { fromBytes, packed, toBytes, unpacked } from './wire.ts'

@@ -24,10 +24,11 @@ export const ProcessId = Pattern('ProcessId', 17, /^p[1-9][0-9]{0,15}$/)
 export type ProcessId = t.TypeOf<typeof ProcessId>
 
 /**
- * Which process: by the pid that it has or had last, or by its process_id. Both: both must
- * fit. Neither: there is none such.
+ * Which process: by the pid that it has or had last, by its process_id, or by the key of its
+ * start (which who asked for it knows before there is a process). Several: all must fit. None:
+ * there is none such.
  */
-export const ProcessRef = { pid: Pid, process_id: ProcessId }
+export const ProcessRef = { pid: Pid, process_id: ProcessId, key: Text(64) }
 
 /** Signals by the names that every system has. */
 export const Signal = Word('Signal', [

@@ -38,4 +38,19 @@ export const fromBytes = (bytes: Uint8Array): Either<'not-a-frame', Envelope> =>
   }
 }
 
+/** A value by itself, as bytes: what travels inside a message, to be read elsewhere. */
+export const packed = (value: unknown): Uint8Array => packr.pack(value)
+
+/** A map of such bytes; plain, and within the scan's limits. */
+export const unpacked = (bytes: Uint8Array): Either<'not-packed', object> => {
+  if (scan(bytes) === REFUSED) return notPacked
+  try {
+    const value: unknown = packr.unpack(bytes)
+    return typeof value === 'object' && value !== null ? E.right(value) : notPacked
+  } catch {
+    return notPacked
+  }
+}
+
 const notAFrame = E.left<'not-a-frame'>('not-a-frame')
+const notPacked = E.left<'not-packed'>('not-packed')

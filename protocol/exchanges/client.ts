@@ -62,9 +62,10 @@ export const client = {
     answers: { TasksSubmitted: Submitted, Refused },
   }),
   TasksList: exchange({
-    direction: 'client -> manager',
+    direction: 'client -> manager, hub',
     scope: 'read',
-    about: 'Tasks, newest first, a page at a time.',
+    about:
+      'Tasks, newest first, a page at a time. A hub tells those of all managers, one manager after the other.',
     request: fields(
       { limit: Uint },
       {
@@ -191,7 +192,7 @@ export const client = {
     answers: { TaskOutputData: OutputData, NotFound },
   }),
   NodesList: exchange({
-    direction: 'client -> manager',
+    direction: 'client -> manager, hub',
     scope: 'read',
     about: 'The nodes that this one knows, itself first.',
     request: fields({}),

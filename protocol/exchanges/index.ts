@@ -5,6 +5,8 @@ import type * as t from 'io-ts'
 import type { Exchange } from '../exchange.ts'
 import { fields, Milliseconds, OpenWord, Text } from '../scalars.ts'
 import { client } from './client.ts'
+import { events } from './events.ts'
+import { hub } from './hub.ts'
 import { membership } from './membership.ts'
 import { processes } from './processes.ts'
 import { relationship } from './relationship.ts'
@@ -16,6 +18,8 @@ export const exchanges = {
   ...client,
   ...membership,
   ...processes,
+  ...hub,
+  ...events,
 }
 
 /**

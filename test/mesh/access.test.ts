@@ -42,7 +42,7 @@ const ALLOWED: Readonly<Record<Kind, readonly string[]>> = {
   BlobRead: ['worker manager', 'manager worker'],
   BlobRelease: ['worker manager', 'manager worker'],
   TasksSubmit: ['client:tasks:run manager'],
-  TasksList: ['client:read manager'],
+  TasksList: ['client:read manager', 'client:read hub'],
   TaskShow: ['client:read manager'],
   TasksWait: ['client:read manager'],
   TasksCancel: ['client:tasks:run manager'],
@@ -50,7 +50,7 @@ const ALLOWED: Readonly<Record<Kind, readonly string[]>> = {
   TasksExplain: ['client:read manager'],
   TaskInput: ['client:tasks:run manager', 'manager worker'],
   TaskLogRead: ['client:read manager'],
-  NodesList: ['client:read manager'],
+  NodesList: ['client:read manager', 'client:read hub'],
   CertificateRenew: ['any'],
   CertificateShow: ['any'],
   RevocationsRead: ['any'],
@@ -65,6 +65,15 @@ const ALLOWED: Readonly<Record<Kind, readonly string[]>> = {
   ProcessSignal: ['client:processes here'],
   ProcessInput: ['client:processes here'],
   ProcessOutputRead: ['client:read here'],
+  HubForward: ['client:read hub'],
+  HubProcesses: ['client:read hub'],
+  HostRequest: ['hub manager', 'hub worker', 'hub hub', 'hub client'],
+  EventsRead: [
+    'client:read manager',
+    'client:read worker',
+    'client:read hub',
+    'client:read client',
+  ],
 }
 
 /** What the wrong role is answered, where it is not Error{wrong-role}. */

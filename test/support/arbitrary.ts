@@ -92,6 +92,7 @@ const SCALARS: Readonly<Record<string, Values>> = {
   TaskId: fc.stringMatching(/^[0-9a-z]{10}-[1-9][0-9]{0,15}$/),
   ProcessId: fc.integer({ min: 1, max: 10 ** 15 }).map((number) => `p${number}`),
   Rel: fc.stringMatching(/^[0-9a-zA-Z_-]{1,32}$/),
+  CertificateId: fc.stringMatching(/^[0-9a-f]{64}$/),
   Sha256: fc.stringMatching(/^[0-9a-f]{64}$/),
   Scope: fc.stringMatching(
     /^(read|tasks:run|processes|modules|admin)(@[A-Za-z0-9_.*?-]{1,20})?$/,

@@ -36,6 +36,7 @@ export interface NodeSpec {
   readonly bootId?: string
   readonly listenPort?: number
   readonly ledgerId?: string
+  readonly features?: readonly string[]
   /** A client's; default: all. */
   readonly scopes?: readonly Scope[]
   /** A worker's, by its certificate. */
@@ -244,7 +245,7 @@ export const createMemoryMesh = (clock: Clock): MemoryMesh => {
         boot_id: spec.bootId ?? '0000000000000001',
         host_name: spec.hostName ?? spec.name,
         minor: 0,
-        features: [],
+        features: [...(spec.features ?? [])],
         max_in_flight: 1024,
         max_frame: 1024 * 1024,
         ...(spec.listenPort !== undefined && { listen_port: spec.listenPort }),
