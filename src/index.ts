@@ -1,6 +1,7 @@
 // Manyhands for embedding: the public names, written by hand.
 
 export type {
+  Event,
   NodeInfo,
   ProcessInfo,
   ProcessSpec,
@@ -24,6 +25,8 @@ export {
   type Which,
 } from './client/client.ts'
 export { type ConnectOptions, connect } from './client/connect.ts'
+export type { EventsOptions } from './client/events.ts'
+export { type ExecOptions, type ExecResult, execOn } from './client/exec.ts'
 export { ClientError, type ClientFailure, isClientError } from './client/failures.ts'
 export type { Host, StartedProcess, WhichProcess } from './client/host.ts'
 export type { TaskStdin } from './client/input.ts'

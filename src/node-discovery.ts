@@ -1,7 +1,7 @@
 // How a node finds the others: what a person gave (`--join`), the state directory of this
 // machine, and mDNS, all at once and with equal rank. A worker looks for managers; a
-// manager is looked for, and at its start dials the workers here, so that they need not
-// wait for their next try.
+// manager is looked for, and at its start dials the workers and hubs here, so that they need
+// not wait for their next try; a hub looks for everybody, always.
 
 import { networkInterfaces } from 'node:os'
 import type { Introduction, NodeType } from '../protocol/index.ts'
@@ -16,6 +16,8 @@ import type { Cancel, Clock, Log } from './ports.ts'
 
 /** No manager after this long: a person should know, and what to do. */
 const SILENCE_MS = 3000
+/** A hub knows of a node that begins here within this time, if the node does not come first. */
+const HUB_LOOK_MS = 1000
 /** The state directory is looked through again after these pauses while no manager is there. */
 const LOOK_PAUSES_MS = [50, 100, 200, 400, 800, 1600, 3000, 5000, 10_000]
 
@@ -67,6 +69,16 @@ export class NodeDiscovery {
     await mdns?.close()
   }
 
+  /** It has all that it seeks. A hub never does. */
+  get #isServed(): boolean {
+    return this.#given.options.role !== 'hub' && this.#hasManager
+  }
+
+  /** Then its processes are reached, and it may be meant to have no manager. */
+  get #isAskedByHub(): boolean {
+    return this.#given.mesh.peers.some(({ role }) => role === 'hub')
+  }
+
   get #hasManager(): boolean {
     return this.#given.mesh.peers.some(({ role }) => role === 'manager')
   }
@@ -75,12 +87,16 @@ export class NodeDiscovery {
   #look(): void {
     const { options, mesh, stateDirectory, clock } = this.#given
     const wanted: readonly NodeType[] =
-      options.role === 'manager' ? ['worker'] : this.#seeks
-    if (!this.#hasManager)
+      options.role === 'manager' ? ['worker', 'hub'] : this.#seeks
+    if (!this.#isServed)
       for (const { url, node_id: nodeId, role } of listAddresses(stateDirectory))
         if (wanted.includes(role)) mesh.offer({ url, nodeId })
-    // Workers come to a manager by themselves; it looks once, for those that wait.
+    // Others come to a manager by themselves; it looks once, for those that wait.
     if (options.role === 'manager') return
+    if (options.role === 'hub') {
+      this.#cancelLook = clock.after(HUB_LOOK_MS, () => this.#look())
+      return
+    }
     const pauseMs = LOOK_PAUSES_MS[this.#looks] ?? 10_000
     this.#looks = this.#hasManager ? 0 : Math.min(this.#looks + 1, LOOK_PAUSES_MS.length)
     this.#cancelLook = clock.after(this.#hasManager ? 10_000 : pauseMs, () =>
@@ -103,7 +119,7 @@ export class NodeDiscovery {
       isAnnounced: (own) => isReached(options.listen, own),
       onFound: (found) => this.#found(found),
       // A manager is found; a worker seeks until it has one.
-      isSeeking: () => this.#seeks.length > 0 && !this.#hasManager,
+      isSeeking: () => this.#seeks.length > 0 && !this.#isServed,
     })
     if (this.#isClosed) return mdns
     if (mdns.interfaces.length === 0)
@@ -136,7 +152,7 @@ export class NodeDiscovery {
   }
 
   #saySilence(): void {
-    if (this.#hasManager || this.#isClosed) return
+    if (this.#hasManager || this.#isAskedByHub || this.#isClosed) return
     const { options, print, stateDirectory } = this.#given
     const looked = [
       ...options.join,

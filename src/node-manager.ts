@@ -6,6 +6,7 @@ import { createMemoryLedger } from './ledger/memory.ts'
 import type { Programs } from './node-programs.ts'
 import { CannotStart, type PrepareRole, type RoleParts } from './node-role.ts'
 import type { Ledger, Mesh } from './ports.ts'
+import { Events } from './roles/events.ts'
 import { startManager } from './roles/manager.ts'
 
 /** The base-36 digits of a ledger's id (protocol, LedgerId). */
@@ -21,9 +22,10 @@ export const prepareManager: PrepareRole = async (parts) => {
       options.ledger === 'memory'
         ? 'tasks in memory: they end with this process'
         : 'tasks on disk: they outlive this process',
-    features: isServing ? ['processes'] : [],
+    features: isServing ? ['processes', 'events'] : ['events'],
     begin: async (mesh, address) => {
-      const programs = isServing ? await openOwnPrograms(parts, mesh) : undefined
+      const events = new Events(clock, parts.self.boot_id)
+      const programs = isServing ? await openOwnPrograms(parts, mesh, events) : undefined
       const { node_id, boot_id, host_name, features, pid, version } = parts.self
       const manager = await startManager({
         clock,
@@ -46,13 +48,19 @@ export const prepareManager: PrepareRole = async (parts) => {
         },
         config: { ...leasesOf(options.pingMs), keepClosedMs: options.keepMs },
         stopped: parts.fail,
+        events,
       })
       return {
-        handlers: { ...manager.handlers, ...programs?.processes?.handlers },
+        handlers: {
+          ...manager.handlers,
+          ...programs?.processes?.handlers,
+          ...events.handlers,
+        },
         peerConnected: (peer) => manager.peerConnected(peer),
         peerLost: (peer, how) => manager.peerLost(peer, how),
         ...(programs !== undefined && { drain: () => stopProcesses(programs) }),
         close: async () => {
+          events.close()
           await manager.close()
           await programs?.close()
           await ledger.close()
@@ -63,9 +71,13 @@ export const prepareManager: PrepareRole = async (parts) => {
 }
 
 /** Loaded only by a manager that was told to run programs. */
-const openOwnPrograms = async (parts: RoleParts, mesh: Mesh): Promise<Programs> => {
+const openOwnPrograms = async (
+  parts: RoleParts,
+  mesh: Mesh,
+  events: Events,
+): Promise<Programs> => {
   const { openPrograms } = await import('./node-programs.ts')
-  return openPrograms(parts, mesh, { isServing: true })
+  return openPrograms(parts, mesh, { isServing: true, tell: (news) => events.tell(news) })
 }
 
 const stopProcesses = async ({ processes }: Programs): Promise<void> => {

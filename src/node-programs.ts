@@ -8,6 +8,7 @@ import type { Users } from './machines/users.ts'
 import { CannotStart, type RoleParts } from './node-role.ts'
 import type { Jobs, Mesh, Runner } from './ports.ts'
 import type { Account } from './records.ts'
+import type { News } from './roles/events.ts'
 import { PROCESSES_DEFAULTS } from './roles/process-spec.ts'
 import { Processes } from './roles/processes.ts'
 import { findAccount, mayChangeUser, ownName } from './runner/accounts.ts'
@@ -43,7 +44,10 @@ export const placeOf = ({
 export const openPrograms = (
   parts: RoleParts,
   mesh: Mesh,
-  { isServing }: { readonly isServing: boolean },
+  {
+    isServing,
+    tell,
+  }: { readonly isServing: boolean; readonly tell?: (news: News) => void },
 ): Programs => {
   const { clock, log, audit, self, directory, options } = parts
   const place = placeOf(parts)
@@ -68,7 +72,7 @@ export const openPrograms = (
     hostName: self.host_name,
   }
   const processes = isServing
-    ? new Processes({ clock, runner, jobs, mesh, log, config })
+    ? new Processes({ clock, runner, jobs, mesh, log, config, ...(tell && { tell }) })
     : undefined
   return {
     runner,

@@ -1,10 +1,12 @@
 // What the composition root asks of a role, whichever it is: the parts that it is given,
 // and how it is begun, drained and closed.
 
-import type { Introduction } from '../protocol/index.ts'
+import type { Introduction, Respond } from '../protocol/index.ts'
 import type { Role } from './mesh/mesh.ts'
 import type { NodeOptions } from './options.ts'
 import type { Audit, Clock, Log, Mesh, Random } from './ports.ts'
+import type { HostAsk } from './roles/host-requests.ts'
+import type { Hub } from './roles/hub.ts'
 
 /** What every role is made from, besides the mesh. */
 export interface RoleParts {
@@ -19,6 +21,8 @@ export interface RoleParts {
   /** A directory of this node's own, private. */
   readonly directory: string
   readonly environment: Readonly<Record<string, string | undefined>>
+  /** Asks this node itself, as a hub asks another. */
+  readonly answerHere: (ask: HostAsk, respond: Respond<'HostRequest'>) => void
   /** The node cannot go on; a sentence says why. */
   readonly fail: (reason: string) => void
 }
@@ -30,6 +34,8 @@ export class CannotStart extends Error {
 
 /** A role at work. */
 export interface NodeRole extends Role {
+  /** A hub's: the way to every other node. */
+  readonly hub?: Pick<Hub, 'forward' | 'lists' | 'events'>
   /** Takes no new work and waits up to `graceMs` for tasks that run; processes are stopped. */
   drain?(graceMs: number): Promise<void>
   /** Ends it, and the processes it started. Its connections are closed afterwards. */

@@ -11,20 +11,23 @@ import { openPrograms, placeOf } from './node-programs.ts'
 import { CannotStart, type PrepareRole, type RoleParts } from './node-role.ts'
 import { openFileOutbox } from './outbox/file.ts'
 import type { Outbox } from './ports.ts'
+import { Events, type News } from './roles/events.ts'
 import { Worker } from './roles/worker.ts'
 import { WORKER_DEFAULTS, type WorkerConfig } from './roles/worker-config.ts'
 
 export const prepareWorker: PrepareRole = async (parts) => {
-  const { clock, random, log, audit, options } = parts
+  const { clock, random, log, audit, options, self } = parts
   const config = configOf(parts)
   const isServing = options.processes ?? true
   return {
     introduction: {},
-    features: isServing ? ['processes'] : [],
+    features: isServing ? ['processes', 'events'] : [],
     about: `${config.cores} cores, ${gibibytes(config.memoryBytes)} GiB`,
     begin: async (mesh) => {
       const outbox = openOutbox(parts)
-      const programs = openPrograms(parts, mesh, { isServing })
+      const events = new Events(clock, self.boot_id)
+      const tell = (news: News): void => events.tell(news)
+      const programs = openPrograms(parts, mesh, { isServing, tell })
       const { runner, jobs, processes } = programs
       const worker = new Worker({
         clock,
@@ -39,13 +42,17 @@ export const prepareWorker: PrepareRole = async (parts) => {
           audit.record('refused', { ...byOf(manager), reason }),
       })
       return {
-        handlers: { ...worker.handlers, ...processes?.handlers },
+        handlers: {
+          ...worker.handlers,
+          ...(processes && { ...processes.handlers, ...events.handlers }),
+        },
         peerConnected: (peer) => worker.peerConnected(peer),
         peerLost: (peer, how) => worker.peerLost(peer, how),
         drain: async (graceMs) => {
           await Promise.all([worker.drain(graceMs), processes?.drain()])
         },
         close: async () => {
+          events.close()
           await worker.close()
           await programs.close()
           await outbox.close()

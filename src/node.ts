@@ -6,7 +6,7 @@
 import { hostname, networkInterfaces } from 'node:os'
 import type { Either } from 'fp-ts/lib/Either.js'
 import * as E from 'fp-ts/lib/Either.js'
-import type { Introduction } from '../protocol/index.ts'
+import type { Handlers, Introduction, Respond } from '../protocol/index.ts'
 import { DEFAULT_LIMITS } from '../protocol/limits.ts'
 import { AuditFile } from './audit/file.ts'
 import { auditDirectory } from './audit/logs.ts'
@@ -14,6 +14,7 @@ import { audited } from './audit/requests.ts'
 import { systemClock, systemRandom } from './clock.ts'
 import { baseNameOf } from './identity/names.ts'
 import { type Revocations, watchRevoked } from './identity/revocations.ts'
+import { signedVerifier } from './identity/signed-requests.ts'
 import { type Slot, takeSlot } from './identity/slots.ts'
 import { type OpenedState, openState, stateDirectory } from './identity/state.ts'
 import type { Party } from './identity/subject.ts'
@@ -30,6 +31,7 @@ import {
   type Transport,
 } from './mesh/transport.ts'
 import { NodeDiscovery } from './node-discovery.ts'
+import type { Faces } from './node-faces.ts'
 import {
   CannotStart,
   type NodeRole,
@@ -37,7 +39,8 @@ import {
   type PrepareRole,
 } from './node-role.ts'
 import { KEEPS, type NodeOptions } from './options.ts'
-import type { Audit, Clock, Log, Random } from './ports.ts'
+import type { Audit, Clock, Log, Peer, Random } from './ports.ts'
+import { type HostAsk, HostRequests } from './roles/host-requests.ts'
 
 /** What a node is given by whoever starts it. */
 export interface NodeSurroundings {
@@ -83,6 +86,7 @@ export interface RunningNode {
 const loadRoles: Readonly<Record<NodeOptions['role'], PrepareRole>> = {
   manager: async (parts) => (await import('./node-manager.ts')).prepareManager(parts),
   worker: async (parts) => (await import('./node-worker.ts')).prepareWorker(parts),
+  hub: async (parts) => (await import('./node-hub.ts')).prepareHub(parts),
 }
 
 const ROOT_REFUSED =
@@ -155,6 +159,9 @@ class Node implements RunningNode {
   #revocations: Revocations | undefined
   #membership: Membership | undefined
   #audit: AuditFile | undefined
+  #hostRequests: HostRequests | undefined
+  #faces: Faces | undefined
+  #introduced: Introduction | undefined
   #closed: Promise<void> | undefined
 
   constructor(
@@ -228,6 +235,7 @@ class Node implements RunningNode {
       directory: this.#slot.directory,
       ...(labels && { issued: labels }),
       environment: this.#around.environment,
+      answerHere: (ask, respond) => this.#answerHere(ask, respond),
       fail: (reason) => this.#fail(reason),
     })
     const { introduction, features = [] } = prepared
@@ -236,6 +244,7 @@ class Node implements RunningNode {
       ...introduction,
       features: [...self.features, ...features],
     }
+    this.#introduced = introduced
     const mesh = this.#makeMesh(introduced, audit)
     this.#mesh = mesh
     this.#role = await prepared.begin(mesh, () => this.url)
@@ -243,9 +252,17 @@ class Node implements RunningNode {
     this.#membership = membership
     const served = withMembership(this.#role, membership)
     const handlers = audited(served.handlers, audit)
-    const listening = await mesh.open({ ...served, handlers })
+    const hostRequests = this.#makeHostRequests(handlers, audit)
+    this.#hostRequests = hostRequests
+    const listening = await mesh.open({
+      ...served,
+      handlers: { ...handlers, ...hostRequests.handlers },
+    })
     if (E.isLeft(listening)) return listening
     this.#listening = listening.right
+    const faces = await this.#openFaces(audit)
+    if (E.isLeft(faces)) return faces
+    this.#faces = faces.right
     membership.start()
     this.#announce(listening.right, self)
     this.#say(listening.right, prepared)
@@ -317,6 +334,56 @@ class Node implements RunningNode {
     })
   }
 
+  #makeHostRequests(handlers: Handlers<Peer>, audit: Audit): HostRequests {
+    const clock = this.#clock
+    const { managers: heard } = this.#options
+    return new HostRequests({
+      ...{ clock, audit, handlers, log: this.#log },
+      self: { hostName: this.hostName, role: this.#options.role },
+      verify: signedVerifier({
+        trust: this.#state.trust,
+        isRevoked: (nodeId) => this.#isRevoked(nodeId),
+        clock,
+      }),
+      objection: ({ nodeId, hostName }) =>
+        heard.length === 0 || ['*', nodeId, hostName].some((one) => heard.includes(one))
+          ? undefined
+          : `the owner of ${this.hostName} lets other hubs ask it; it takes one more with --manager ${hostName}`,
+    })
+  }
+
+  /** Nothing of them is loaded where none is switched on. */
+  async #openFaces(audit: Audit): Promise<Either<StartFailure, Faces | undefined>> {
+    if (this.#options.bluezero === undefined) return E.right(undefined)
+    const { openFaces } = await import('./node-faces.ts')
+    const faces = await openFaces({
+      ...{ options: this.#options, state: this.#state, slot: this.#slot, audit },
+      ...{ clock: this.#clock, log: this.#log },
+      self: this.#asPeer(),
+      hub: this.#role?.hub,
+      answerHere: (ask, respond) => this.#answerHere(ask, respond),
+    })
+    return E.mapLeft((reason: string): StartFailure => ({ reason }))(faces)
+  }
+
+  /** What a hub asks of itself, or a face of its own node, goes the way of all host requests. */
+  #answerHere(ask: HostAsk, respond: Respond<'HostRequest'>): void {
+    this.#hostRequests?.answer(ask, respond, this.#asPeer())
+  }
+
+  #asPeer(): Peer {
+    const introduction = this.#introduced ?? this.#introduction()
+    return {
+      nodeId: this.nodeId,
+      bootId: introduction.boot_id,
+      hostName: this.hostName,
+      role: this.#options.role,
+      introduction,
+      remoteAddress: '127.0.0.1',
+      address: this.url,
+    }
+  }
+
   #isRevoked(nodeId: string): boolean {
     return this.#revocations?.isRevoked(nodeId) ?? false
   }
@@ -347,7 +414,11 @@ class Node implements RunningNode {
   async #close(): Promise<void> {
     this.#revocations?.close()
     try {
-      await Promise.all([this.#membership?.close(), this.#discovery?.close()])
+      await Promise.all([
+        this.#membership?.close(),
+        this.#discovery?.close(),
+        this.#faces?.close(),
+      ])
     } finally {
       await this.#closeWork()
     }
@@ -376,7 +447,7 @@ class Node implements RunningNode {
       boot_id: this.#random.hex(8),
       host_name,
       minor: 0,
-      features: featuresOf(this.#state),
+      features: [...featuresOf(this.#state), 'host-requests'],
       max_in_flight: DEFAULT_LIMITS.maxInFlight,
       max_frame: DEFAULT_LIMITS.maxFrame,
       pid: process.pid,
@@ -415,10 +486,16 @@ class Node implements RunningNode {
     const { role } = this.#options
     print(`${role} ${this.hostName} is up (pid ${process.pid})`)
     print(`  listening  ${url}`)
-    print(`  ${role === 'worker' ? 'offering ' : 'keeping  '}  ${about}`)
+    print(`  ${SAYS[role]}  ${about}`)
     print(`  state      ${this.#state.directory}`)
     if (role === 'manager') print(`  join with  manyhands --role worker --join ${url}`)
+    for (const line of this.#faces?.lines ?? []) print(line)
     for (const line of this.#warnings(port)) print(line)
+  }
+
+  get #runsPrograms(): boolean {
+    const { role, processes } = this.#options
+    return role === 'worker' || processes === true
   }
 
   /** What whoever started it should know about who can reach it and as whom it runs. */
@@ -432,7 +509,7 @@ class Node implements RunningNode {
         : [
             `  open       to other machines at ${open.join(', ')}; members of this mesh alone get in`,
           ]),
-      ...(uid === 0 && this.#options.runAs === undefined
+      ...(uid === 0 && this.#runsPrograms && this.#options.runAs === undefined
         ? [
             '  warning    this is root: whatever tasks run, runs as root; --run-as NAME changes that',
           ]
@@ -454,6 +531,13 @@ class Node implements RunningNode {
     })
     this.#discovery.start()
   }
+}
+
+/** What a role's line is called. */
+const SAYS: Readonly<Record<NodeOptions['role'], string>> = {
+  manager: 'keeping  ',
+  worker: 'offering ',
+  hub: 'reaching ',
 }
 
 /** The role with the exchanges of membership beside its own. */

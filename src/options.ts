@@ -4,10 +4,11 @@
 import type { Either } from 'fp-ts/lib/Either.js'
 import * as E from 'fp-ts/lib/Either.js'
 import { HostName, NodeId, type NodeType, UserName } from '../protocol/index.ts'
+import { type FaceAddress, isLoopbackFace, parseFaceAddress } from './http/address.ts'
 
 /** A node as it is asked for. What is undefined is decided by the machine it runs on. */
 export interface NodeOptions {
-  readonly role: 'manager' | 'worker'
+  readonly role: 'manager' | 'worker' | 'hub'
   readonly name: HostName | undefined
   readonly state: string | undefined
   readonly listen: string
@@ -28,7 +29,7 @@ export interface NodeOptions {
   readonly resources: Readonly<Record<string, number>>
   /** Serves ProcessStart and its like; undefined: a worker does, others do not. */
   readonly processes: boolean | undefined
-  /** Names or ids of the managers that may manage it; empty: any of its mesh. */
+  /** Names or ids of the managers that may manage it and of the hubs that may ask it; empty: any of its mesh. */
   readonly managers: readonly string[]
   /** Programs and folders of programs that tasks may run; empty: any. */
   readonly allow: readonly string[]
@@ -43,6 +44,10 @@ export interface NodeOptions {
   readonly outputCapBytes: number
   readonly pingMs: number
   readonly ledger: 'embedded' | 'memory'
+  /** Where the BlueZero face listens; undefined: nowhere. */
+  readonly bluezero: FaceAddress | undefined
+  /** On loopback its clients need no token. */
+  readonly adapterOpen: boolean
   readonly keepMs: number
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
   readonly logFormat: 'text' | 'json'
@@ -64,14 +69,15 @@ export const NODE_FLAGS: readonly Flag[] = [
   {
     flag: 'role',
     value: 'ROLE',
-    about: 'what this node is: manager or worker',
+    about: 'what this node is: manager, worker or hub',
     why: 'the one thing that nobody can guess',
   },
   {
     flag: 'name',
     value: 'HOST_NAME',
     about: 'its name in the mesh',
-    byDefault: "$B0_HOST_ID or the machine's name; a manager appends -manager",
+    byDefault:
+      "$B0_HOST_ID or the machine's name; a manager appends -manager, a hub -hub",
     why: 'stable without being written down: a node started again gets its name back',
   },
   {
@@ -151,9 +157,10 @@ export const NODE_FLAGS: readonly Flag[] = [
     flag: 'manager',
     value: 'NAME',
     isRepeatable: true,
-    about: 'a manager that may manage this worker, by name or id; * is any of its mesh',
+    about:
+      'a manager that may manage this worker, or a hub that may ask it, by name or id; * is any of its mesh',
     byDefault: 'any of its mesh',
-    why: 'whoever is a manager of the mesh was let in to manage its workers',
+    why: 'whoever is a manager or a hub of the mesh was let in for just that',
   },
   {
     flag: 'allow',
@@ -196,7 +203,7 @@ export const NODE_FLAGS: readonly Flag[] = [
     flag: 'processes',
     about:
       'members may start, stop and watch programs here by name; workers do it anyway',
-    why: 'a manager runs no programs unless it is told to',
+    why: 'managers and hubs run no programs unless they are told to',
   },
   {
     flag: 'no-processes',
@@ -209,6 +216,18 @@ export const NODE_FLAGS: readonly Flag[] = [
     about: "how much of a program's captured stdout, and of its stderr, a worker keeps",
     byDefault: '64M',
     why: 'the first and the last half of it are kept: a program must not fill the disk',
+  },
+  {
+    flag: 'bluezero',
+    value: 'ADDR',
+    about:
+      "serve BlueZero's process manager by HTTP: 127.0.0.1:8700, unix:PATH, or unix (in the node's folder); on a hub for all hosts",
+    why: 'nothing listens that nobody asked for',
+  },
+  {
+    flag: 'adapter-open',
+    about: 'let its clients in without a token, on loopback alone',
+    why: 'old clients cannot send one; everybody else on the machine gets in too',
   },
   {
     flag: 'ledger',
@@ -282,6 +301,8 @@ export const DEFAULTS: Omit<NodeOptions, 'role'> = {
   outputCapBytes: 64 * 1024 * 1024,
   pingMs: 5000,
   ledger: 'embedded',
+  bluezero: undefined,
+  adapterOpen: false,
   keepMs: 30 * 24 * 3_600_000,
   logLevel: 'info',
   logFormat: 'text',
@@ -317,22 +338,40 @@ export const readNodeOptions = (given: Given): Either<readonly Fault[], NodeOpti
     outputCapBytes: reader.read('output-cap', DEFAULTS.outputCapBytes, parseSize),
     pingMs: reader.read('ping', DEFAULTS.pingMs, parseTime),
     keepMs: reader.read('keep', DEFAULTS.keepMs, parseTime),
+    bluezero: reader.read('bluezero', DEFAULTS.bluezero, parseFaceAddress),
+    adapterOpen: given['adapter-open'] === true,
     ledger: reader.read('ledger', DEFAULTS.ledger, wordOf(LEDGERS)),
     logLevel: reader.read('log-level', DEFAULTS.logLevel, wordOf(LEVELS)),
     logFormat: reader.read('log-format', DEFAULTS.logFormat, wordOf(FORMATS)),
   }
-  if (role === 'manager')
+  if (role === 'manager' || role === 'hub')
     for (const flag of OF_WORKERS)
       if (given[flag] !== undefined)
-        reader.faults.push(`--${flag}: is a worker's to say, and this is a manager`)
+        reader.faults.push(`--${flag}: is a worker's to say, and this is a ${role}`)
+  reader.faults.push(...adapterFaults(options))
   if (reader.faults.length > 0 || role === undefined) {
     const missing =
       role === undefined && reader.faults.length === 0
-        ? ['--role is missing: manager or worker']
+        ? ['--role is missing: manager, worker or hub']
         : []
     return E.left([...missing, ...reader.faults])
   }
   return E.right({ ...options, role })
+}
+
+/** Without tokens everybody who reaches it is let in: so nobody else may reach it. */
+const adapterFaults = ({
+  bluezero,
+  adapterOpen,
+}: Pick<NodeOptions, 'bluezero' | 'adapterOpen'>): readonly Fault[] => {
+  if (!adapterOpen) return []
+  if (bluezero === undefined)
+    return ['--adapter-open: there is no face that it would open; give --bluezero']
+  return isLoopbackFace(bluezero)
+    ? []
+    : [
+        '--adapter-open: is for loopback alone, for whoever connects may start programs; give a loopback address, or leave it out and use tokens',
+      ]
 }
 
 /** Undefined: as the role has it. Both said: no. */
@@ -386,7 +425,9 @@ class Reader {
 }
 
 const parseRole: Parse<NodeOptions['role']> = (text) =>
-  text === 'manager' || text === 'worker' ? E.right(text) : E.left('manager or worker')
+  text === 'manager' || text === 'worker' || text === 'hub'
+    ? E.right(text)
+    : E.left('manager, worker or hub')
 
 const parseName: Parse<HostName> = (text) =>
   HostName.is(text)
@@ -442,7 +483,7 @@ const parseTime: Parse<number> = (text) => {
 const parseManager: Parse<string> = (text) =>
   text === '*' || HostName.is(text) || NodeId.is(text)
     ? E.right(text)
-    : E.left('the name or the id of a manager, or *')
+    : E.left('the name or the id of a manager or a hub, or *')
 
 const parsePath: Parse<string> = (text) =>
   text.startsWith('/') && !text.includes('\0')
@@ -485,6 +526,7 @@ const wordOf =
 
 /** To which roles a node keeps a connection, dialling again when it is lost. */
 export const KEEPS: Readonly<Record<NodeOptions['role'], readonly NodeType[]>> = {
-  worker: ['manager'],
+  worker: ['manager', 'hub'],
   manager: [],
+  hub: ['worker', 'manager'],
 }

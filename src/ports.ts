@@ -19,6 +19,7 @@ import type {
   RequestOf,
   Rights,
   Signal,
+  SignedRequest,
   TaskId,
 } from '../protocol/index.ts'
 import type { AskFailure, JobFailure } from './failures.ts'
@@ -94,6 +95,30 @@ export interface Mesh {
   /** Is a connection to that port refused (nobody listens)? Told once, never inside the call. */
   isRefused(host: string, port: number, settle: (isRefused: boolean) => void): void
 }
+
+/** A client that has signed, by its certificate. */
+export interface Signer {
+  readonly nodeId: NodeId
+  readonly hostName: HostName
+  readonly rights: Rights
+}
+
+/** A request whose signature is right. `content`: the same for the same kind and body alone. */
+export interface Verified {
+  readonly request: SignedRequest
+  readonly signer: Signer
+  readonly content: string
+}
+
+/**
+ * Whether a client of this mesh signed these bytes; of what they say nothing is judged yet. Never throws.
+ */
+export type VerifySigned = (signed: {
+  readonly s: Uint8Array
+  readonly sig: Uint8Array
+  readonly cert_id: string
+  readonly cert?: Uint8Array | undefined
+}) => Verified | { readonly fault: string } | 'certificate-needed'
 
 /** One line per event: a fixed name, and fields. Never payloads, never secrets. */
 export interface Log {

@@ -36,6 +36,8 @@ const table: Readonly<Record<string, readonly string[]>> = {
     '../identity/x.ts',
     '../discovery/x.ts',
   ],
+  'src/http': [protocol, ports, '../client/x.ts', 'hono', 'node:http'],
+  'src/adapters': ['hono', 'io-ts', '../../client/x.ts', '../../http/x.ts'],
   conformance: ['ws', 'msgpackr', 'ajv/dist/2020.js', 'node:net', './peer.ts'],
   'conformance/cases': ['../peer.ts', 'node:fs', './frames.ts'],
   'src/commands': [
@@ -82,6 +84,14 @@ const forbidden: Readonly<Record<string, readonly string[]>> = {
     '../log.ts',
   ],
   'src/client': ['ws', 'commander', '../roles/x.ts', '../runner/x.ts', '../node.ts'],
+  'src/http': ['ws', '../roles/x.ts', '../mesh/x.ts', '../runner/x.ts', '../node.ts'],
+  'src/adapters': [
+    'ws',
+    'node:fs',
+    '../../roles/x.ts',
+    '../../node.ts',
+    '../../ports.ts',
+  ],
   conformance: ['../protocol/index.ts', '../src/mesh/knock.ts', 'io-ts', 'execa'],
   'conformance/cases': ['../../protocol/index.ts', '../../src/node.ts', 'ws'],
   'src/commands': [

@@ -47,7 +47,7 @@ t.test('what a worker lets managers do with it', async (t) => {
     [
       'manager',
       'a b',
-      /--manager: expected the name or the id of a manager, or \*, got `a b`/,
+      /--manager: expected the name or the id of a manager or a hub, or \*, got `a b`/,
     ],
     ['user', 'a b', /--user: expected the name of a user of this machine, got `a b`/],
     ['run-as', ':', /--run-as: expected the name of a user/],

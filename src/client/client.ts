@@ -4,15 +4,19 @@
 import * as E from 'fp-ts/lib/Either.js'
 import type {
   AnswerBodyOf,
+  Event,
   NodeInfo,
   TaskDone,
   TaskRequest,
   TaskState,
   TaskSummary,
 } from '../../protocol/index.ts'
+import type { RequestSigner } from '../identity/signed-requests.ts'
 import { type BatchRun, type RunAllOptions, runAll } from './batch.ts'
+import { type EventsOptions, readEvents } from './events.ts'
 import { ClientError } from './failures.ts'
-import { type DialUrl, type Host, openHost } from './host.ts'
+import { type DialUrl, type Host, hostViaHub, openHost } from './host.ts'
+import { allProcesses, type HostProcesses, type Hub, openHub } from './hub.ts'
 import { type Issuer, openIssuer } from './issuer.ts'
 import type { Link } from './link.ts'
 import { type OutputOptions, readOutput } from './output.ts'
@@ -45,12 +49,15 @@ const RETRIES_PER_ASK = 256
 export class Client {
   readonly #link: Link
   readonly #dial: DialUrl
+  readonly #signer: (() => RequestSigner) | undefined
   readonly #hosts = new Map<string, Promise<Host>>()
   #issuer: Promise<Issuer> | undefined
+  #hub: Promise<Hub | undefined> | undefined
 
-  constructor(link: Link, dial: DialUrl = nowhere) {
+  constructor(link: Link, dial: DialUrl = nowhere, signer?: () => RequestSigner) {
     this.#link = link
     this.#dial = dial
+    this.#signer = signer
   }
 
   /** The manager's host_name. */
@@ -135,10 +142,35 @@ export class Client {
     return answer.body
   }
 
-  /** The nodes of the mesh, the manager first. */
+  /** The nodes of the mesh, the manager (or the hub that is asked instead) first. */
   async nodes(): Promise<readonly NodeInfo[]> {
     const { body } = await this.#link.ask('NodesList', {})
     return body.nodes
+  }
+
+  /**
+   * What happens in the mesh from now on: by its hub all of it, else what its manager sees.
+   * `onReset`: some was missed, and what is known has to be read anew.
+   */
+  async *events(options: EventsOptions = {}): AsyncGenerator<Event> {
+    yield* readEvents((await this.hub())?.link ?? this.#link, options)
+  }
+
+  /** The processes of all hosts, through the hub; undefined: there is none. */
+  async processes({ all = false } = {}): Promise<readonly HostProcesses[] | undefined> {
+    const link = (await this.hub())?.link
+    return link === undefined ? undefined : await allProcesses(link, all)
+  }
+
+  /** The mesh's hub, if there is one that can be reached; kept until this client closes. */
+  async hub(): Promise<Hub | undefined> {
+    this.#hub ??= openHub({
+      link: this.#link,
+      dial: this.#dial,
+      signer: this.#signer,
+      nodes: () => this.nodes(),
+    })
+    return await this.#hub
   }
 
   /** Aborts open tasks; resolves when their processes are gone. */
@@ -177,16 +209,23 @@ export class Client {
   }
 
   /**
-   * A host by its name, for the processes there; one connection each, kept until this
-   * client closes. Rejects with `not-found`, `unreachable`, or what a dial fails with.
+   * A host by its name, for the processes there: through the hub, or else by a connection
+   * of its own, kept until this client closes. Rejects with `not-found`, `unreachable`, or
+   * what a dial fails with; through a hub, the asks do.
    */
   host(hostName: string): Promise<Host> {
     const known = this.#hosts.get(hostName)
     if (known !== undefined) return known
-    const host = openHost(hostName, () => this.nodes(), this.#dial)
+    const host = this.#openHost(hostName)
     this.#hosts.set(hostName, host)
     host.catch(() => this.#hosts.delete(hostName))
     return host
+  }
+
+  async #openHost(hostName: string): Promise<Host> {
+    const hub = await this.hub()
+    if (hub !== undefined) return hostViaHub(hostName, hub.route)
+    return await openHost(hostName, () => this.nodes(), this.#dial)
   }
 
   /**
@@ -203,15 +242,19 @@ export class Client {
 
   /** Ends the connections; what is open fails with `closed`. Tasks and processes go on. */
   async close(): Promise<void> {
-    const others = [...this.#hosts.values(), ...(this.#issuer ? [this.#issuer] : [])]
-    for (const other of await Promise.allSettled<{ close(): Promise<void> }>(others))
-      if (other.status === 'fulfilled') await other.value.close()
+    const others = [...this.#hosts.values(), this.#issuer, this.#hub]
+    for (const other of await Promise.allSettled<Closable | undefined>(others))
+      if (other.status === 'fulfilled') await other.value?.close()
     await this.#link.close()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
+}
+
+interface Closable {
+  close(): Promise<void>
 }
 
 const nowhere: DialUrl = (url) =>

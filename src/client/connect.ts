@@ -1,4 +1,4 @@
-// Connecting: where a mesh's manager is, and a client on a connection to it. Looked for in
+// Connecting: where a mesh's manager is (or, without one, its hub), and a client on a connection to it. Looked for in
 // this order: the given address alone; else the managers that left their address in the
 // state directory; else those that were named when this machine joined; else those that
 // announce themselves. Certificates decide who is let in
@@ -12,6 +12,7 @@ import { systemClock } from '../clock.ts'
 import type { Credentials } from '../identity/credentials.ts'
 import { readPeers } from '../identity/place-membership.ts'
 import { readRevoked } from '../identity/revocations.ts'
+import { RequestSigner } from '../identity/signed-requests.ts'
 import {
   hasHadManager,
   listAddresses,
@@ -25,6 +26,7 @@ import type { Transport } from '../mesh/transport.ts'
 import type { Log } from '../ports.ts'
 import { Client } from './client.ts'
 import { ClientError, type ClientFailure } from './failures.ts'
+import type { DialUrl } from './host.ts'
 import { Link, type LinkOptions } from './link.ts'
 import { freshHere, keepFresh } from './own-certificate.ts'
 
@@ -35,6 +37,8 @@ export interface ConnectOptions extends LinkOptions {
   readonly at?: string
   /** Listens for announced managers too, this long (default 1,500); 0: it does not. */
   readonly discoverMs?: number
+  /** False: asks hosts directly, also where there is a hub. */
+  readonly hub?: boolean
   readonly log?: Log
   readonly signal?: AbortSignal
 }
@@ -59,15 +63,26 @@ export const connect = async (options: ConnectOptions = {}): Promise<Client> => 
   const first = await dial(options.signal)
   if (E.isLeft(first)) throw new ClientError(first.left)
   const link = new Link(first.right, dial, options)
-  const onRenewed = (renewed: Credentials) => transport.renew(renewed)
+  let signer: RequestSigner | undefined
+  let credentials = own
+  const onRenewed = (renewed: Credentials) => {
+    transport.renew(renewed)
+    credentials = renewed
+    signer = undefined
+  }
+  const signerNow = () => {
+    signer ??= new RequestSigner(credentials, systemClock)
+    return signer
+  }
   if (first.right.peer.introduction.features.includes('membership'))
     await keepFresh({ link, state: state.right, own, onRenewed, log: options.log })
-  return new Client(link, async (url, signal) => {
+  const dialUrl: DialUrl = async (url, signal) => {
     // To the manager itself, too: a second connection needs a name of its own.
     const other = introduction(state.right)
     const search = { options, state: state.right, transport, self: other, signal }
     return E.mapLeft(anyFailure)(await dialAny(search, url))
-  })
+  }
+  return new Client(link, dialUrl, options.hub === false ? undefined : signerNow)
 }
 
 const stateFailure = (failure: {
@@ -102,12 +117,17 @@ interface Search {
 
 type Dialled = Either<ClientFailure, Connection>
 
+/** Whom a client asks, in this order. */
+const ROLES: readonly string[] = ['manager', 'hub']
+
 /** Tries each address once; a refusal says more than silence, so it is what is reported. */
 const dialManager = async (search: Search): Promise<Dialled> => {
   const { options, state } = search
   if (options.at !== undefined)
     return E.mapLeft(anyFailure)(await dialOne(search, options.at))
-  const here = listAddresses(state.directory).filter(({ role }) => role === 'manager')
+  const all = listAddresses(state.directory)
+  // A hub will do where there is no manager: it has the nodes and their processes.
+  const here = ROLES.flatMap((role) => all.filter((node) => node.role === role))
   const first = await dialEach(
     search,
     here.map(({ url }) => url),
@@ -215,14 +235,14 @@ const dialOne = async (
   url: string,
 ): Promise<Either<DialFailure | ClientFailure, Connection>> => {
   const dialled = await dialAny(search, url)
-  if (E.isLeft(dialled) || dialled.right.peer.role === 'manager') return dialled
+  if (E.isLeft(dialled) || ROLES.includes(dialled.right.peer.role)) return dialled
   const { hostName, role } = dialled.right.peer
   await dialled.right.close()
   return E.left({
     kind: 'refused',
     address: url,
     reason: `${hostName} is a ${role}`,
-    remedy: 'give the address of a manager',
+    remedy: 'give the address of a manager or a hub',
   })
 }
 

@@ -15,7 +15,9 @@ export interface DiscoverOptions {
   readonly service?: string
 }
 
-/** The address of the first manager heard; undefined if none within the limit. Never rejects. */
+const HUB_MS = 100
+
+/** The address of the first manager heard, else of a hub; undefined if none within the limit. Never rejects. */
 export const discoverManager = async (
   options: DiscoverOptions,
 ): Promise<string | undefined> => {
@@ -26,6 +28,7 @@ export const discoverManager = async (
   })
   const silence = () => hear(undefined)
   const timer = setTimeout(silence, limitMs)
+  let hub: NodeJS.Timeout | undefined
   signal?.addEventListener('abort', silence)
   const mdns = await startMdns({
     ...(service !== undefined && { service }),
@@ -37,8 +40,11 @@ export const discoverManager = async (
     clock: systemClock,
     log: silent,
     onFound: (found) => {
-      if (found.meshId === meshId && found.role === 'manager')
-        hear(`wss://${found.address}:${found.port}`)
+      if (found.meshId !== meshId) return
+      const url = `wss://${found.address}:${found.port}`
+      if (found.role === 'manager') hear(url)
+      // A manager may be heard a moment later; a hub is better than nothing.
+      if (found.role === 'hub') hub ??= setTimeout(() => hear(url), HUB_MS)
     },
   })
   try {
@@ -46,6 +52,7 @@ export const discoverManager = async (
     return await heard
   } finally {
     clearTimeout(timer)
+    clearTimeout(hub)
     signal?.removeEventListener('abort', silence)
     await mdns.close()
   }

@@ -30,7 +30,13 @@ export type ClientFailure =
   /** No such task or batch at this manager; host or process, where `list` says what lists them. */
   | { readonly kind: 'not-found'; readonly what: string; readonly list?: string }
   /** A node that is known cannot be reached from here, or does not serve what is asked. */
-  | { readonly kind: 'unreachable'; readonly host: string; readonly reason: string }
+  | {
+      readonly kind: 'unreachable'
+      readonly host: string
+      readonly reason: string
+      /** When it went away, in Unix milliseconds. */
+      readonly sinceMs?: number
+    }
   /** The peer broke the protocol. */
   | { readonly kind: 'protocol'; readonly exchange: Kind; readonly detail: string }
   /** The caller's signal ended it. */
@@ -71,7 +77,7 @@ export const describeFailure = (failure: ClientFailure): string => {
     case 'no-answer':
       return `no answer to ${failure.exchange} in ${failure.afterMs} ms; the manager hangs or is overloaded, try again`
     case 'rejected':
-      return `${failure.exchange} was refused (${failure.code})${failure.message === '' ? '' : `: ${failure.message}`}`
+      return `${failure.exchange} was refused (${failure.code})${failure.message === '' ? '' : `: ${failure.message}`}${failure.code === 'wrong-role' ? '; tasks are asked of a manager: manyhands --role manager' : ''}`
     case 'not-found':
       return failure.list === undefined
         ? `no such ${failure.what} at this manager; list what there is with: manyhands tasks`

@@ -1,19 +1,23 @@
-// Host: what a client asks of one host about the programs there, on a connection of its
-// own. The host's address is its manager's word; that it is that host, its certificate's.
+// Host: what a client asks of one host about the programs there: by way of a hub, if there
+// is one, else on a connection of its own. Then the host's address is its manager's word;
+// that it is that host, its certificate's.
 
 import type { Either } from 'fp-ts/lib/Either.js'
 import * as E from 'fp-ts/lib/Either.js'
 import {
   DATA_BYTES,
+  type Kind,
   type NodeInfo,
   type ProcessInfo,
   type ProcessSpec,
+  type RequestOf,
   type Signal,
 } from '../../protocol/index.ts'
 import { ClientError, type ClientFailure } from './failures.ts'
-import { Link, type LinkConnection } from './link.ts'
+import { type Answered, type AskOptions, Link, type LinkConnection } from './link.ts'
 import { type OutputOptions, readPlaces } from './output.ts'
 import { newKey } from './submit.ts'
+import { askViaHub, type HubRoute } from './via-hub.ts'
 
 /** Dials an address, whoever is there. */
 export type DialUrl = (
@@ -26,12 +30,22 @@ export type HostConnection = LinkConnection & {
   readonly peer: { readonly introduction?: { readonly features?: readonly string[] } }
 }
 
-/** Which process: its pid, or its process_id, which stays over restarts. */
-export type WhichProcess = number | string
+/** Which process: its pid, its process_id, which stays over restarts, or the key of its start. */
+export type WhichProcess = number | string | { readonly key: string }
 
 export interface StartedProcess {
   readonly pid: number
   readonly processId: string
+}
+
+/** What a host is asked through: a connection of its own, or a hub. */
+export interface HostLink {
+  ask<K extends Kind>(
+    kind: K,
+    body: RequestOf<K>,
+    options?: AskOptions,
+  ): Promise<Answered<K>>
+  close(): Promise<void>
 }
 
 /** How long a start may take: the operating system's, not the program's. */
@@ -41,16 +55,20 @@ const GRACE_MS = 5_000
 
 export class Host {
   readonly hostName: string
-  readonly #link: Link
+  readonly #link: HostLink
 
-  constructor(hostName: string, link: Link) {
+  constructor(hostName: string, link: HostLink) {
     this.hostName = hostName
     this.#link = link
   }
 
   /** Starts a program; resolves when the operating system has it. Rejects with `rejected`. */
-  async start(spec: ProcessSpec, key = newKey()): Promise<StartedProcess> {
-    const options = { timeoutMs: START_MS }
+  async start(
+    spec: ProcessSpec,
+    key = newKey(),
+    { timeoutMs = START_MS, signal }: AskOptions = {},
+  ): Promise<StartedProcess> {
+    const options = { timeoutMs, signal }
     const answer = await this.#link.ask('ProcessStart', { spec, key }, options)
     if (answer.kind === 'Refused') {
       const { reason: code, message } = answer.body
@@ -128,13 +146,23 @@ export class Host {
   }
 
   #none(which: WhichProcess): ClientError {
-    const what = `process ${which} on ${this.hostName}`
+    const name = typeof which === 'object' ? which.key : which
+    const what = `process ${name} on ${this.hostName}`
     return new ClientError({ kind: 'not-found', what, list: 'manyhands ps --all' })
   }
 }
 
-const refOf = (which: WhichProcess) =>
-  typeof which === 'number' ? { pid: which } : { process_id: which }
+const refOf = (which: WhichProcess) => {
+  if (typeof which === 'object') return which
+  return typeof which === 'number' ? { pid: which } : { process_id: which }
+}
+
+/** The host by way of a hub, whose connection it does not own. */
+export const hostViaHub = (hostName: string, route: HubRoute): Host =>
+  new Host(hostName, {
+    ask: (kind, body, options) => askViaHub(route, hostName, kind, body, options),
+    close: () => Promise.resolve(),
+  })
 
 /** Finds the host among the nodes, now and whenever its connection is lost, and connects. */
 export const openHost = async (

@@ -8,7 +8,8 @@
 
 import { DATA_BYTES, type RequestOf } from '../../protocol/index.ts'
 import { isClientError } from './failures.ts'
-import { type Link, pause } from './link.ts'
+import type { Link } from './link.ts'
+import { pause } from './pause.ts'
 
 export interface TaskStdin {
   /**

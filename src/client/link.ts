@@ -8,11 +8,13 @@ import type { AnswerOf, ErrorAnswer, Kind, RequestOf } from '../../protocol/inde
 import type { AskFailure } from '../failures.ts'
 import type { Settle } from '../ports.ts'
 import { ClientError, type ClientFailure, rejectedBy } from './failures.ts'
+import { pause } from './pause.ts'
 
 /** What a link needs of a connection to a node. */
 export interface LinkConnection {
   readonly peer: {
     readonly hostName: string
+    readonly role?: string
     readonly introduction?: { readonly ledger_id?: string | undefined }
   }
   ask<K extends Kind>(
@@ -81,6 +83,11 @@ export class Link {
   /** The manager's name, as last connected. */
   get hostName(): string {
     return this.#connection?.peer.hostName ?? ''
+  }
+
+  /** Is it a hub, to which it is connected? */
+  get isToHub(): boolean {
+    return this.#connection?.peer.role === 'hub'
   }
 
   /** The manager's ledger, which all its task ids begin with; undefined while unknown. */
@@ -263,16 +270,3 @@ interface Again {
   readonly againMs: number
   readonly tries: Tries
 }
-
-/** Waits `ms`, or until the signal. Keeps the process alive: somebody waits for its end. */
-export const pause = (ms: number, signal?: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    if (signal?.aborted) return resolve()
-    const end = () => {
-      clearTimeout(timer)
-      signal?.removeEventListener('abort', end)
-      resolve()
-    }
-    const timer = setTimeout(end, ms)
-    signal?.addEventListener('abort', end)
-  })

@@ -5,8 +5,9 @@
 import { randomBytes } from 'node:crypto'
 import type { TaskRequest } from '../../protocol/index.ts'
 import { ClientError } from './failures.ts'
-import { type Link, pause } from './link.ts'
+import type { Link } from './link.ts'
 import { pagesOf, type Tasks } from './pages.ts'
+import { pause } from './pause.ts'
 
 export interface SubmitOptions {
   /**

@@ -3,7 +3,8 @@
 
 import type { TaskDone } from '../../protocol/index.ts'
 import { ClientError } from './failures.ts'
-import { type Answered, type Link, pause } from './link.ts'
+import type { Answered, Link } from './link.ts'
+import { pause } from './pause.ts'
 
 /** How long a manager keeps a wait open before it answers that nothing happened. */
 const WAIT_MS = 20_000

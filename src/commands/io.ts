@@ -15,6 +15,8 @@ export interface Io {
   /** Is stdin a pipe, a socket or a file, so that there is something to forward? A directory throws. */
   readonly hasInput: boolean
   readonly cwd: string
+  /** When the command began, by performance.now(). */
+  readonly beganMs: number
   readonly env: Readonly<Record<string, string | undefined>>
   /** Calls `fn` at each Ctrl-C or SIGTERM; gives the undoing. */
   onInterrupt(fn: (signal: 'SIGINT' | 'SIGTERM') => void): () => void
@@ -41,6 +43,7 @@ export const processIo = (): Io => ({
     return isForwardable(0)
   },
   cwd: process.cwd(),
+  beganMs: 0, // its clock starts with the process
   env: process.env,
   onInterrupt(fn) {
     process.on('SIGINT', fn)

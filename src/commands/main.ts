@@ -9,7 +9,7 @@ import { addVerbs } from './verbs.ts'
 
 const AFTER = `
 A verb's flags and examples: manyhands VERB --help
-A node in the foreground:    manyhands --role manager|worker [flags], see
+A node in the foreground:    manyhands --role manager|worker|hub [flags], see
                              manyhands --role worker --help
 The version:                 manyhands --version
 
@@ -36,7 +36,7 @@ export const main = async (argv: readonly string[], io: Io): Promise<number> => 
   addVerbs(program, io, (result) => {
     code = result
   })
-  for (const command of [program, ...program.commands])
+  for (const command of allCommands(program))
     command.exitOverride().configureOutput({
       writeOut: (text) => void io.stdout.write(text),
       writeErr: (text) => void io.stderr.write(text),
@@ -50,6 +50,12 @@ export const main = async (argv: readonly string[], io: Io): Promise<number> => 
     return await failed(error, argv[0] ?? '', io)
   }
 }
+
+/** It, its verbs, and theirs. */
+const allCommands = (command: Command): readonly Command[] => [
+  command,
+  ...command.commands.flatMap(allCommands),
+]
 
 /** `retry <id...>`: every verb has flags, so the list does not say it of each. */
 const termOf = (command: Command): string =>

@@ -1,6 +1,7 @@
 // logs of processes: what they write, of several hosts at once, each line behind a name.
 
 import type { Client } from '../client/client.ts'
+import type { WhichProcess } from '../client/host.ts'
 import { type Io, type MeshOptions, READER_GONE, Sink, withClient } from './io.ts'
 import type { LogsFlags } from './logs.ts'
 import { EXIT } from './outcome.ts'
@@ -33,7 +34,7 @@ export const processLogs = (
 interface Address {
   readonly text: string
   readonly host: string
-  readonly which: number | string
+  readonly which: WhichProcess
 }
 
 const outputOf = async (client: Client, { host, which }: Address, options: LogsFlags) =>

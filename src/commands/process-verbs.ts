@@ -2,6 +2,7 @@
 
 import { type Command, Option } from 'commander'
 import { Signal } from '../../protocol/process.ts'
+import { parseHostTerms } from './host-terms.ts'
 import type { Io } from './io.ts'
 import {
   parseCount,
@@ -79,6 +80,45 @@ the command. With --ready-... it returns when that came true; exit code 1: it ne
   meshFlags(jsonFlag(command)).action(async (words: string[], options) => {
     const { startProcess } = await import('./start-process.ts')
     done(await startProcess(io, words, options))
+  })
+}
+
+const EXEC_EXAMPLES = `manyhands exec --on 'host=*' -- uptime
+manyhands exec --on 'host=arm* label.gpu=yes' --deadline 5s -- nvidia-smi -L
+manyhands exec --on host=pi,host=nas* --json -- df -h /`
+
+export const addExec = (program: Command, io: Io, done: Done): void => {
+  const command = verb(program, 'exec', {
+    about: 'run a program on every host that matches, and show what each of them said',
+    examples: EXEC_EXAMPLES,
+    notes: `Terms are separated by commas or blanks: host=, role=, label.NAME=, each with a pattern (* any
+letters, ? one); all have to match. Every host has its line by the deadline; what has not
+ended then is stopped. Hosts that wrote the same are shown together.
+Exit code 0: it ended with 0 on every host; else 1. 3: no host matches.`,
+  })
+    .argument('[command...]', 'the program and its arguments, after --')
+    .passThroughOptions()
+    .requiredOption('--on <terms>', 'which hosts', parsed(parseHostTerms))
+    .option(
+      '--deadline <time>',
+      'every host has its result by then (default: 30s)',
+      parsed(parseDuration),
+      30_000,
+    )
+    .option('--dir <dir>', "directory that it runs in (default: the node's own for work)")
+    .option(
+      '--user <name>',
+      "run as this user, if the host's owner lets you (default: the host's choice)",
+      parsed(parseUser),
+    )
+    .option(
+      '--env <K=V>',
+      'set a variable; K alone passes yours on (repeatable)',
+      parsed(parseVariable(io.env)),
+    )
+  meshFlags(jsonFlag(command)).action(async (words: string[], options) => {
+    const { exec } = await import('./exec.ts')
+    done(await exec(io, words, options))
   })
 }
 

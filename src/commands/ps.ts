@@ -21,8 +21,7 @@ type Row = ProcessInfo & { readonly host_name: string }
 export const ps = (io: Io, options: MeshOptions & PsFlags): Promise<number> =>
   withClient(io, options, async (client) => {
     const { host, all = false } = options
-    const hosts = host === undefined ? await servingHosts(client) : [host]
-    const answers = await Promise.all(hosts.map((name) => listOf(client, name, all)))
+    const answers = await listsOf(client, host, all)
     const rows = answers.flatMap((answer) => (typeof answer === 'string' ? [] : answer))
     await new Sink(io.stdout).line(
       options.json === true ? json(rows) : processTable(rows, Date.now()),
@@ -33,10 +32,31 @@ export const ps = (io: Io, options: MeshOptions & PsFlags): Promise<number> =>
     return failures.length === 0 ? EXIT.ok : EXIT.failed
   })
 
+/** Of each host its rows, or why there are none. */
+const listsOf = async (
+  client: Client,
+  host: string | undefined,
+  all: boolean,
+): Promise<readonly (readonly Row[] | string)[]> => {
+  if (host !== undefined) return [await listOf(client, host, all)]
+  const told = await client.processes({ all })
+  if (told === undefined) {
+    const hosts = await servingHosts(client)
+    return await Promise.all(hosts.map((name) => listOf(client, name, all)))
+  }
+  const lists = told.map(async ({ host_name, processes, failed, more }) => {
+    if (failed !== undefined) return `${host_name} cannot be asked: ${failed}`
+    if (more === true) return await listOf(client, host_name, all)
+    return processes.map((process) => ({ host_name, ...process }))
+  })
+  return await Promise.all(lists)
+}
+
 /** Workers run processes unless they are told not to; others only if they are. */
 const servingHosts = async (client: Client): Promise<readonly string[]> =>
   (await client.nodes())
-    .filter(({ role, state }) => role === 'worker' && state !== 'lost')
+    .filter(({ state }) => state !== 'lost' && state !== 'unreachable')
+    .filter(({ role, features }) => features?.includes('processes') ?? role === 'worker')
     .map(({ host_name }) => host_name)
 
 const listOf = async (

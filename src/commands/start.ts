@@ -1,4 +1,4 @@
-// `manyhands --role manager|worker …`: one node in the foreground, until a signal ends it.
+// `manyhands --role manager|worker|hub …`: one node in the foreground, until a signal ends it.
 
 import { parseArgs } from 'node:util'
 import * as E from 'fp-ts/lib/Either.js'
@@ -102,7 +102,7 @@ export const nodeHelp = (): string => {
   const lines = NODE_FLAGS.map(
     (flag) => `  ${syntaxOf(flag).padEnd(24)} ${flag.about}${defaultOf(flag)}`,
   )
-  return `Usage: manyhands --role manager|worker [flags]
+  return `Usage: manyhands --role manager|worker|hub [flags]
 
 Starts a node in the foreground. Ctrl-C lets running tasks finish; twice quits at once.
 
@@ -111,6 +111,7 @@ ${lines.join('\n')}
 Examples:
   manyhands --role manager --listen 0.0.0.0
   manyhands --role worker --join 192.168.1.5:4000 --cores 2 --label gpu=yes
+  manyhands --role hub --bluezero 127.0.0.1:8700
   manyhands --role worker --allow /opt/tools --allow /usr/bin/ffmpeg --manager lab-manager
 `
 }

@@ -1,4 +1,5 @@
-// up: a manager and workers on this machine, each a process of its own in the background.
+// up: a manager and workers on this machine, and a hub if it is asked for, each a process of
+// its own in the background.
 // Resolves when the workers are managed, or says what hindered it and stops what it began.
 
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -19,10 +20,13 @@ import { formatDuration } from './values.ts'
 const READY_MS = 20_000
 const LOOK_MS = 20
 
-export const up = async (
-  io: Io,
-  options: MeshOptions & { readonly workers: number },
-): Promise<number> => {
+export interface UpOptions {
+  readonly workers: number
+  /** A hub too. */
+  readonly hub?: boolean
+}
+
+export const up = async (io: Io, options: MeshOptions & UpOptions): Promise<number> => {
   const directory = stateDirectory(options.state, io.env)
   const stdout = new Sink(io.stdout)
   const stderr = new Sink(io.stderr)
@@ -40,7 +44,7 @@ export const up = async (
     const begin = performance.now()
     const started = new Started(directory)
     const undo = io.onInterrupt((signal) => started.interrupt(signal))
-    const nodes = await started.all(options.workers, io)
+    const nodes = await started.all(options, io)
     undo()
     if (typeof nodes === 'string') {
       await started.stop()
@@ -67,7 +71,7 @@ const lockPlace = (directory: string): string => {
 /** A second `up`: what runs, and whether that is what was asked for. */
 const tellRunning = async (
   io: Io,
-  options: MeshOptions & { readonly workers: number },
+  options: MeshOptions & UpOptions,
   directory: string,
 ): Promise<number> => {
   const roles = listAddresses(directory).map((node) => node.role)
@@ -120,18 +124,27 @@ class Started {
   }
 
   /** The nodes once all workers are managed, or why not. */
-  async all(workers: number, io: Io): Promise<readonly NodeInfo[] | string> {
+  async all(
+    { workers, hub = false }: UpOptions,
+    io: Io,
+  ): Promise<readonly NodeInfo[] | string> {
     const deadline = performance.now() + READY_MS
-    this.#start('manager', [])
-    let url: string | undefined
-    while (url === undefined) {
-      const failure = await this.#look(deadline)
-      if (failure !== undefined) return failure
-      url = listAddresses(this.#directory).find((node) => node.role === 'manager')?.url
+    this.#start('manager', 'manager', [])
+    const url = await this.#addressOf('manager', deadline)
+    if (typeof url === 'object') return url.failure
+    if (hub) {
+      this.#start('hub', 'hub', ['--join', url])
+      const its = await this.#addressOf('hub', deadline)
+      if (typeof its === 'object') return its.failure
     }
     const cores = coresPerWorker(availableParallelism(), workers)
     for (let at = 0; at < workers; at++)
-      this.#start(`worker-${at + 1}`, ['--cores', String(cores[at]), '--join', url])
+      this.#start('worker', `worker-${at + 1}`, [
+        '--cores',
+        String(cores[at]),
+        '--join',
+        url,
+      ])
     let nodes: readonly NodeInfo[] = []
     let lost: string | undefined
     await withClient(io, { state: this.#directory, at: url }, async (client) => {
@@ -153,10 +166,22 @@ class Started {
     )
   }
 
-  #start(name: string, more: readonly string[]): void {
+  /** Once it has left one. */
+  async #addressOf(
+    role: 'manager' | 'hub',
+    deadline: number,
+  ): Promise<string | { readonly failure: string }> {
+    for (;;) {
+      const failure = await this.#look(deadline)
+      if (failure !== undefined) return { failure }
+      const found = listAddresses(this.#directory).find((node) => node.role === role)
+      if (found !== undefined) return found.url
+    }
+  }
+
+  #start(role: string, name: string, more: readonly string[]): void {
     const log = join(this.#directory, 'logs', `${name}.log`)
     const fd = openSync(log, 'w', 0o600)
-    const role = name === 'manager' ? 'manager' : 'worker'
     const child = spawn(
       process.execPath,
       [cliPath(), '--role', role, '--state', this.#directory, ...more],

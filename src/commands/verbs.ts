@@ -1,6 +1,7 @@
 // The verbs with their flags, in groups, with examples. What a verb does is in its own file.
 
 import { type Command, Option } from 'commander'
+import { Topic } from '../../protocol/exchanges/events.ts'
 import type { TaskState } from '../../protocol/index.ts'
 import { FAULTS, type FaultName } from '../sim/load-faults.ts'
 import { type Io, UsageError } from './io.ts'
@@ -13,7 +14,8 @@ import {
   addRevoke,
 } from './membership-verbs.ts'
 import { isProcessAddress } from './process-address.ts'
-import { addPs, addSignal, addStart, addStop } from './process-verbs.ts'
+import { addExec, addPs, addSignal, addStart, addStop } from './process-verbs.ts'
+import { addToken } from './token-verbs.ts'
 import {
   parseAmount,
   parseCount,
@@ -41,6 +43,7 @@ export const addVerbs = (program: Command, io: Io, done: Done): void => {
   addMembers(program, io, done)
   addRevoke(program, io, done)
   addAudit(program, io, done)
+  addToken(program, io, done)
   program.commandsGroup('Running:')
   addRun(program, io, done)
   addSubmit(program, io, done)
@@ -49,6 +52,7 @@ export const addVerbs = (program: Command, io: Io, done: Done): void => {
   program.commandsGroup('Programs on hosts:')
   addPs(program, io, done)
   addStart(program, io, done)
+  addExec(program, io, done)
   addStop(program, io, done)
   addSignal(program, io, done)
   program.commandsGroup('Watching:')
@@ -57,6 +61,7 @@ export const addVerbs = (program: Command, io: Io, done: Done): void => {
   addShow(program, io, done)
   addLogs(program, io, done)
   addExplain(program, io, done)
+  addEvents(program, io, done)
   addDoctor(program, io, done)
   program.commandsGroup('Planning:')
   addSimulate(program, io, done)
@@ -127,14 +132,16 @@ const addUp = (program: Command, io: Io, done: Done): void => {
   stateFlag(
     verb(program, 'up', {
       about: 'start a manager and workers here, in the background',
-      examples: 'manyhands up\nmanyhands up --workers 4',
+      examples: 'manyhands up\nmanyhands up --workers 4 --hub',
       notes: `Returns when the workers are ready. What the nodes say is in the state directory's logs/.`,
-    }).option(
-      '--workers <n>',
-      'how many workers share the cores of this machine',
-      parsed(parseCount(1)),
-      2,
-    ),
+    })
+      .option(
+        '--workers <n>',
+        'how many workers share the cores of this machine',
+        parsed(parseCount(1)),
+        2,
+      )
+      .option('--hub', 'a hub too: the way to programs on hosts by name, from one place'),
   ).action(async (options) => {
     const { up } = await import('./up.ts')
     done(await up(io, options))
@@ -406,6 +413,29 @@ const addExplain = (program: Command, io: Io, done: Done): void => {
   ).action(async (id: string, options) => {
     const { explain } = await import('./explain.ts')
     done(await explain(io, id, options))
+  })
+}
+
+const addEvents = (program: Command, io: Io, done: Done): void => {
+  meshFlags(
+    verb(program, 'events', {
+      about: 'what happens in the mesh, as it happens, a line for each',
+      examples: 'manyhands events\nmanyhands events --topic tasks --json',
+      notes: `Of nodes, processes and tasks. By a hub those of all nodes, without one what the manager
+sees. Ctrl-C ends it.`,
+    })
+      .option(
+        '--topic <topic>',
+        `of these alone: ${Topic.words.join(', ')} (repeatable)`,
+        parsed((text: string, before: readonly string[] = []) => [
+          ...before,
+          parseWord(Topic.words)(text),
+        ]),
+      )
+      .option('--json', 'each line an object'),
+  ).action(async (options) => {
+    const { events } = await import('./events.ts')
+    done(await events(io, options))
   })
 }
 

@@ -17,6 +17,7 @@ import {
 export interface Which {
   readonly pid?: number | undefined
   readonly process_id?: string | undefined
+  readonly key?: string | undefined
 }
 
 /** How long, and how many, ended ones are known. */
@@ -71,11 +72,14 @@ export class ProcessTable {
     return this.#processes.get(id)
   }
 
-  find({ pid, process_id: id }: Which): string | undefined {
-    const byPid = pid === undefined ? undefined : this.#byPid.get(pid)
-    if (id === undefined) return byPid
-    if (pid !== undefined && byPid !== id) return undefined
-    return this.#processes.has(id) ? id : undefined
+  find({ pid, process_id: id, key }: Which): string | undefined {
+    const found = [
+      ...(pid === undefined ? [] : [this.#byPid.get(pid)]),
+      ...(key === undefined ? [] : [this.#byKey.get(key)]),
+      ...(id === undefined ? [] : [this.#processes.has(id) ? id : undefined]),
+    ]
+    const [first] = found
+    return found.every((one) => one === first) ? first : undefined
   }
 
   apply(id: string, event: ProcessEvent): readonly ProcessEffect[] {

@@ -7,6 +7,7 @@ import type { TaskEffect, TaskEvent } from '../machines/task-events.ts'
 import type { Task } from '../machines/task-record.ts'
 import type { TaskTable } from '../machines/tasks.ts'
 import type { Clock, Ledger, Log, Mesh, Peer, Random } from '../ports.ts'
+import type { Events } from './events.ts'
 import type { Waits } from './manager-waits.ts'
 
 export interface ManagerDeps {
@@ -21,6 +22,8 @@ export interface ManagerDeps {
   readonly config?: Partial<ManagerConfig>
   /** Runs `fn` when what came in together has been dealt with: a microtask, or a simulator's turn. */
   readonly soon: (fn: () => void) => void
+  /** Where what happens is told. */
+  readonly events?: Pick<Events, 'tell' | 'skip' | 'isWanted'>
   /** The ledger failed, or another manager took it over: this one must end. */
   readonly stopped?: (why: string) => void
 }

@@ -17,6 +17,7 @@ import { ManagerClients } from './manager-clients.ts'
 import { Commits } from './manager-commits.ts'
 import type { Contact, Kernel, ManagerDeps } from './manager-kernel.ts'
 import { ManagerLogs } from './manager-logs.ts'
+import { ManagerNews } from './manager-news.ts'
 import { Waits } from './manager-waits.ts'
 import { ManagerWorkers } from './manager-workers.ts'
 
@@ -84,6 +85,7 @@ export const createManager = (
   const workers = new ManagerWorkers(kernel)
   const clients = new ManagerClients(kernel)
   const logs = new ManagerLogs(kernel, workers)
+  const news = new ManagerNews(deps)
 
   const commits = new Commits(ledger, clock, {
     durable: (changes) => kernel.run({ kind: 'durable', changes, ...kernel.at() }),
@@ -109,6 +111,7 @@ export const createManager = (
         return
       case 'submitted':
         clients.submitted(effect.submission)
+        news.submitted(effect.submission, (seq) => `${ledger.id}-${seq}`)
         return
       case 'execute':
         workers.asks.execute(effect.worker, effect.tasks)
@@ -121,6 +124,7 @@ export const createManager = (
         return
       case 'closed':
         waits.closed(effect.task)
+        news.closed(effect.task)
         return
       case 'moved':
         waits.moved(effect.task)
@@ -212,6 +216,8 @@ export const createManager = (
       if (worker === undefined) return respond('NotMine', {})
       const { task_id: taskId, attempt, at_ms: atMs, pid } = body
       kernel.run({ kind: 'started', worker, taskId, attempt, atMs, pid, ...kernel.at() })
+      const task = table.find(taskId)
+      if (task?.worker === worker && task.attempt === attempt) news.started(task, pid)
       respond('Ack', {})
     },
     TaskCompleted: (body, respond, from) => {
@@ -271,10 +277,12 @@ export const createManager = (
     handlers,
     peerConnected: (peer) => {
       peers.set(peer, { sinceMs: clock.now() })
+      news.connected(peer)
       workers.peerConnected(peer)
     },
     peerLost: (peer, how) => {
       peers.delete(peer)
+      news.lost(peer, how)
       waits.peerLost(peer)
       clients.peerLost(peer)
       workers.peerLost(peer, how)

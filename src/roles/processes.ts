@@ -11,6 +11,7 @@ import {
 } from '../machines/process.ts'
 import { infoOf, ProcessTable } from '../machines/process-table.ts'
 import type { Cancel, Clock, Jobs, Log, Mesh, Peer, Runner } from '../ports.ts'
+import type { News } from './events.ts'
 import { HeldProcess } from './process-held.ts'
 import { watchReadiness } from './process-readiness.ts'
 import { type Asked, answerInput, answerRead, answerWait } from './process-reads.ts'
@@ -30,6 +31,13 @@ export interface ProcessesPorts {
   readonly mesh: Pick<Mesh, 'isRefused'>
   readonly log: Log
   readonly config: ProcessesConfig
+  /** What becomes of them, for whoever reads along. */
+  readonly tell?: (news: News) => void
+}
+
+const NEWS: Readonly<Record<string, string>> = {
+  started: 'process-started',
+  ended: 'process-ended',
 }
 
 /** How much of a list travels in one answer. */
@@ -167,11 +175,40 @@ export class Processes {
     if (this.#isClosed || held === undefined) return
     const { clock } = this.#ports
     const event = { ...news, nowMs: clock.now(), atMs: clock.wall() }
+    const { isReady: wasReady } = this.#stateOf(id)
     for (const effect of this.#table.apply(id, event)) this.#perform(id, held, effect)
     if (news.kind === 'started') this.#watch(id, held)
     if (news.kind === 'ended') held.unwatch()
+    if (news.kind !== 'stop') this.#tell(id, news.kind, wasReady)
     held.changed()
     if (this.#isLeaving && this.#table.open === 0) this.#onEmpty()
+  }
+
+  #tell(
+    id: string,
+    what: 'started' | 'ended' | 'timer' | 'ready',
+    wasReady: boolean,
+  ): void {
+    const process = this.#table.get(id)
+    // One whose first run could not be started is none.
+    if (process === undefined || this.#ports.tell === undefined) return
+    const { pid, run, ready, exit_code, signal, restart_ms, command } = infoOf(
+      id,
+      process,
+    )
+    const name = NEWS[what]
+    const of = { topic: 'processes', host_name: this.#ports.config.hostName } as const
+    const its = { ...of, process_id: id, run, ...(pid !== undefined && { pid }) }
+    if (name === 'process-started') this.#ports.tell({ ...its, name, about: command })
+    if (name === 'process-ended')
+      this.#ports.tell({
+        ...{ ...its, name },
+        ...(exit_code !== undefined && { exit_code }),
+        ...(signal !== undefined && { signal }),
+        ...(restart_ms !== undefined && { restart_ms }),
+      })
+    if (ready && !wasReady && process.spec.ready !== undefined)
+      this.#ports.tell({ ...its, name: 'process-ready' })
   }
 
   #perform(id: string, held: HeldProcess, effect: ProcessEffect): void {

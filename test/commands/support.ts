@@ -71,6 +71,7 @@ export class Shell {
       stdout: this.stdout satisfies OutStream,
       stderr: this.stderr satisfies OutStream,
       hasInput: this.input !== undefined,
+      beganMs: performance.now(),
       cwd: '/tmp',
       env: { HOME: '/home/me' },
       onInterrupt: (fn) => {

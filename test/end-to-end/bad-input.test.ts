@@ -30,7 +30,7 @@ t.test('a node that cannot be started says why in one line', async (t) => {
     [
       ['boss'],
       2,
-      /^manyhands: --role: expected manager or worker, got `boss`\nflags.*\n$/,
+      /^manyhands: --role: expected manager, worker or hub, got `boss`\nflags.*\n$/,
     ],
     [['manager', '--port', String(port)], 1, /^.*:\d+ is in use by another.*--port.*\n$/],
     [

@@ -122,7 +122,7 @@ t.test(
     t.match(without.result, E.left({ reason: /cannot start: .*nodes/ }))
     rmSync(nodes)
     const broken = async () => statSync(join(state, 'absent')) && Promise.reject()
-    const prepare = { manager: broken, worker: broken }
+    const prepare = { manager: broken, worker: broken, hub: broken }
     const failed = await tryNode(t, { state }, { prepare })
     t.match(failed.result, E.left({ reason: /cannot start: ENOENT.*absent/ }))
     const again = await beginNode(t, { state })
@@ -178,7 +178,7 @@ t.test('a role that fails to close keeps neither the slot nor the port', async (
       version: '0.0.0',
       print: () => undefined,
       writeLog: () => undefined,
-      prepare: { manager: failing, worker: failing },
+      prepare: { manager: failing, worker: failing, hub: failing },
     },
   )
   if (E.isLeft(started)) throw new Error(started.left.reason)

@@ -27,7 +27,7 @@ const refusals: readonly [string, string[], RegExp][] = [
   [
     'an unknown role',
     ['--role', 'boss'],
-    /--role: expected manager or worker, got `boss`/,
+    /--role: expected manager, worker or hub, got `boss`/,
   ],
   ['an unknown flag', ['--role', 'worker', '--frob'], /--frob/],
   [

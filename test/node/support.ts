@@ -26,7 +26,7 @@ export const echoRoles = () => {
       }),
     }
   }
-  return { echoes, prepare: { manager: prepare, worker: prepare } }
+  return { echoes, prepare: { manager: prepare, worker: prepare, hub: prepare } }
 }
 
 /** Starts a node in `state` without mDNS; closed when the test ends. */

@@ -1,0 +1,48 @@
+// Events as an async iterable: read by cursor, so that a connection that breaks loses none.
+
+import type { Event, RequestOf, Topic } from '../../protocol/index.ts'
+import type { Answered, AskOptions } from './link.ts'
+
+export interface EventsOptions {
+  /** Default: all. */
+  readonly topics?: readonly Topic[]
+  /** The cursor that `onCursor` told last: goes on from there. */
+  readonly after?: string
+  readonly onCursor?: (next: string) => void
+  /** Some were missed. */
+  readonly onReset?: () => void
+  readonly signal?: AbortSignal
+}
+
+const WAIT_MS = 20_000
+const GRACE_MS = 5_000
+
+/** Whatever can be asked for events. */
+export interface EventsLink {
+  ask(
+    kind: 'EventsRead',
+    body: RequestOf<'EventsRead'>,
+    options: AskOptions,
+  ): Promise<Answered<'EventsRead'>>
+}
+
+export async function* readEvents(
+  link: EventsLink,
+  { topics, after: first, onCursor, onReset, signal }: EventsOptions,
+): AsyncGenerator<Event> {
+  let after = first
+  for (;;) {
+    const body = {
+      wait_ms: WAIT_MS,
+      ...(after !== undefined && { after }),
+      ...(topics && { topics: [...topics] }),
+    }
+    const options = { timeoutMs: WAIT_MS + GRACE_MS, signal }
+    const answer = await link.ask('EventsRead', body, options)
+    const { events, next, reset } = answer.body
+    if (reset === true) onReset?.()
+    yield* events
+    after = next
+    onCursor?.(next)
+  }
+}

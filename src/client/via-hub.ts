@@ -1,0 +1,144 @@
+// By way of a hub: asks any host of the mesh by its name over what leads to a hub. What only
+// reads a host the hub asks for itself; everything else is signed here, and means the same
+// however often it arrives.
+
+import { decodeAnswer, encodeRequest } from '../../protocol/codec.ts'
+import {
+  type AnswerBodyOf,
+  type AnswerOf,
+  type ErrorAnswer,
+  type Kind,
+  packed,
+  type RequestOf,
+  rowOf,
+  unpacked,
+} from '../../protocol/index.ts'
+import { newRequestId, type RequestSigner } from '../identity/signed-requests.ts'
+import { ClientError, rejectedBy } from './failures.ts'
+import type { Answered, AskOptions } from './link.ts'
+import { pause } from './pause.ts'
+
+/** Hands a request to a hub; resolves with what came of it. Rejects with a ClientError. */
+export type Forward = (
+  body: RequestOf<'HubForward'>,
+  options: { readonly timeoutMs: number; readonly signal?: AbortSignal | undefined },
+) => Promise<Answered<'HubForward'>>
+
+/** How a hub is asked, and who asks. */
+export interface HubRoute {
+  readonly forward: Forward
+  /** Read anew at each request: its certificate may have been renewed. */
+  readonly signer: () => RequestSigner
+  /** Hosts that have its certificate. */
+  readonly known: Set<string>
+}
+
+/** For the hub's own answer, after the host's time is over. */
+const GRACE_MS = 2_000
+const AGAIN_MS = 100
+
+/** Asks the host `hostName`. Rejects with `not-found`, `unreachable`, or as a direct ask. */
+export const askViaHub = async <K extends Kind>(
+  route: HubRoute,
+  hostName: string,
+  kind: K,
+  body: RequestOf<K>,
+  { timeoutMs = 10_000, signal }: AskOptions = {},
+): Promise<Answered<K>> => {
+  const asking = new Asking(route, hostName, kind, packed(encodeRequest(kind, body)))
+  const untilMs = performance.now() + timeoutMs
+  for (;;) {
+    const leftMs = Math.max(1, Math.ceil(untilMs - performance.now()))
+    const { answer } = await asking.once(leftMs, signal)
+    if (answer === undefined) continue
+    if (answer.kind !== 'Error') return answer as Answered<K> // the union minus Error
+    const error = answer.body as ErrorAnswer // the body of the kind just checked
+    const waitMs = error.retry_after_ms ?? AGAIN_MS
+    const isAgain = error.code === 'busy' || error.code === 'not-ready'
+    if (!isAgain || performance.now() + waitMs >= untilMs) throw rejectedBy(kind, error)
+    await pause(waitMs, signal)
+  }
+}
+
+/** One request, however often it is sent. */
+class Asking<K extends Kind> {
+  readonly #route: HubRoute
+  readonly #hostName: string
+  readonly #kind: K
+  readonly #bytes: Uint8Array
+  /** The same for each time that it is sent. */
+  #id: string | undefined
+  readonly #isPlain: boolean
+
+  constructor(route: HubRoute, hostName: string, kind: K, bytes: Uint8Array) {
+    this.#route = route
+    this.#hostName = hostName
+    this.#kind = kind
+    this.#bytes = bytes
+    const { scope, isHere } = rowOf(kind)
+    this.#isPlain = scope === 'read' && isHere === true
+  }
+
+  /** Its answer; none: once more, for the host wants the certificate. */
+  once(
+    withinMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<{ readonly answer?: AnswerOf<K> }> {
+    const body = { host_name: this.#hostName, within_ms: withinMs, ...this.#ask() }
+    const options = { timeoutMs: withinMs + GRACE_MS, signal }
+    return this.#route.forward(body, options).then((answer) => this.#read(answer))
+  }
+
+  #read(answer: Answered<'HubForward'>): { readonly answer?: AnswerOf<K> } {
+    const { known } = this.#route
+    if (answer.kind === 'HubFailed') throw failedBy(this.#hostName, answer.body)
+    if (answer.kind === 'CertificateNeeded') {
+      // Told twice in a row it would be told for ever.
+      if (!known.delete(this.#hostName)) throw notUnderstood(this.#kind)
+      return {}
+    }
+    if (!this.#isPlain) known.add(this.#hostName)
+    return { answer: readAnswer(this.#kind, answer.body) }
+  }
+
+  #ask() {
+    if (this.#isPlain) return { kind: this.#kind, body: this.#bytes }
+    const { signer, known } = this.#route
+    this.#id ??= newRequestId()
+    const signed = signer().sign(this.#hostName, this.#kind, this.#bytes, this.#id)
+    if (!known.has(this.#hostName)) return signed
+    const { cert: _, ...rest } = signed
+    return rest
+  }
+}
+
+const readAnswer = <K extends Kind>(
+  kind: K,
+  { kind: answerKind, body }: AnswerBodyOf<'HubForward', 'HubForwarded'>,
+): AnswerOf<K> => {
+  const map = unpacked(body)
+  if (map._tag === 'Left') throw notUnderstood(kind)
+  const answer = decodeAnswer(kind, answerKind, map.right)
+  if (answer._tag === 'Left') throw notUnderstood(kind)
+  return answer.right
+}
+
+const notUnderstood = (exchange: Kind): ClientError =>
+  new ClientError({ kind: 'protocol', exchange, detail: 'handed on by a hub' })
+
+const failedBy = (
+  host: string,
+  { reason, message, since_ms }: AnswerBodyOf<'HubForward', 'HubFailed'>,
+): ClientError =>
+  reason === 'unknown-host'
+    ? new ClientError({
+        kind: 'not-found',
+        what: `host ${host}`,
+        list: 'manyhands nodes',
+      })
+    : new ClientError({
+        kind: 'unreachable',
+        host,
+        reason: message,
+        ...(since_ms !== undefined && { sinceMs: since_ms }),
+      })
