@@ -6,18 +6,19 @@ import type { Either } from 'fp-ts/lib/Either.js'
 import * as E from 'fp-ts/lib/Either.js'
 import {
   type AnswerOf,
+  type ErrorAnswer,
   holdsAt,
   type Kind,
   type NodeInfo,
-  type Respond,
+  type RequestOf,
   type Rights,
   rightsOf,
   rowOf,
   type Scope,
 } from '../protocol/index.ts'
 import { blueZero, CONTENT_TYPES } from './adapters/bluezero/face.ts'
-import { type EventsLink, readEvents } from './client/events.ts'
-import { ClientError } from './client/failures.ts'
+import { readEvents } from './client/events.ts'
+import { ClientError, rejectedBy } from './client/failures.ts'
 import type { Answered } from './client/link.ts'
 import { askViaHub, type HubRoute } from './client/via-hub.ts'
 import { isLoopbackFace } from './http/address.ts'
@@ -31,9 +32,8 @@ import type { Slot } from './identity/slots.ts'
 import type { OpenedState } from './identity/state.ts'
 import { rightsOfToken } from './identity/tokens.ts'
 import type { NodeOptions } from './options.ts'
-import type { Audit, Cancel, Clock, Log, Peer } from './ports.ts'
-import type { HostAsk } from './roles/host-requests.ts'
-import { type Forwarded, type Hub, handedBack } from './roles/hub.ts'
+import type { Audit, Cancel, Clock, Log, Peer, Signer } from './ports.ts'
+import type { Forwarded, Hub } from './roles/hub.ts'
 
 export interface FacesParts {
   readonly options: NodeOptions
@@ -43,8 +43,16 @@ export interface FacesParts {
   readonly log: Log
   readonly audit: Audit
   readonly self: Peer
-  readonly hub: Pick<Hub, 'forward' | 'lists' | 'events'> | undefined
-  readonly answerHere: (ask: HostAsk, respond: Respond<'HostRequest'>) => void
+  readonly hub: Pick<Hub, 'forward' | 'lists'> | undefined
+  /** Is this node a manager? */
+  readonly managerHere: boolean
+  /** Asks this node, by the table of who may ask what. */
+  readonly askHere: <K extends Kind>(
+    kind: K,
+    body: RequestOf<K>,
+    asker: Signer,
+    done: (answer: AnswerOf<K>) => void,
+  ) => void
 }
 
 export interface Faces {
@@ -150,6 +158,12 @@ class FaceIdentity {
     return this.#signer
   }
 
+  /** As the handlers of this node see it. */
+  get asSigner(): Signer {
+    const { nodeId, hostName } = this.#credentials.party
+    return { nodeId, hostName, rights: this.rights }
+  }
+
   get rights(): Rights {
     return rightsOf(this.#credentials.party.scopes ?? [])
   }
@@ -184,7 +198,7 @@ const faceOf = (parts: FacesParts, identity: FaceIdentity): Face => {
       abortable(signal, (done) => {
         const told = (answer: Forwarded) => done(answer as Answered<'HubForward'>)
         if (hub !== undefined) hub.forward(body, identity, told)
-        else forwardHere(parts, body, told)
+        else told(alone(self.hostName))
       }),
     signer: () => identity.signer,
     known: new Set(),
@@ -197,54 +211,57 @@ const faceOf = (parts: FacesParts, identity: FaceIdentity): Face => {
 }
 
 /** A node that is no hub reaches itself. */
-const forwardHere = (
-  { self, answerHere }: FacesParts,
-  { host_name, within_ms: _, ...ask }: { host_name: string; within_ms: number } & HostAsk,
-  done: (answer: Forwarded) => void,
-): void => {
-  if (host_name !== self.hostName) {
-    const message = `this node is ${self.hostName} alone`
-    done({ kind: 'HubFailed', body: { reason: 'unknown-host', message } })
-    return
-  }
-  const respond = (kind: string, body: object) =>
-    // An answer of this row, whose pairs of kind and body the compiler cannot follow.
-    done(handedBack({ kind, body } as AnswerOf<'HostRequest'>))
-  answerHere(ask, respond as Respond<'HostRequest'>)
-}
+const alone = (hostName: string): Forwarded => ({
+  kind: 'HubFailed',
+  body: { reason: 'unknown-host', message: `this node is ${hostName} alone` },
+})
 
 const clientOf = (
-  { hub, self }: FacesParts,
+  { hub, self, askHere, managerHere }: FacesParts,
   identity: FaceIdentity,
   route: HubRoute,
   rights: Rights | undefined,
-): FaceClient => ({
-  ask: async (hostName, kind, body, options) => {
+): FaceClient => {
+  const ask: FaceClient['ask'] = async (hostName, kind, body, options = {}) => {
     const no = denial(kind, hostName, rights)
     if (no !== undefined) throw no
-    return await askViaHub(route, hostName, kind, body, options)
-  },
-  nodes: () =>
-    new Promise<readonly NodeInfo[]>((resolve) => {
-      if (hub === undefined) return resolve([])
-      const where = rights === undefined ? 'anywhere' : (rights.get('read') ?? [])
-      hub.lists.nodes(identity.rights, (nodes) =>
-        resolve(nodes.filter(({ host_name }) => holdsAt(where, host_name))),
+    if (hostName !== self.hostName)
+      return await askViaHub(route, hostName, kind, body, options)
+    const answer = await abortable<AnswerOf<typeof kind>>(options.signal, (done) =>
+      askHere(kind, body, identity.asSigner, done),
+    )
+    if (answer.kind !== 'Error') return answer as Answered<typeof kind> // the union minus Error
+    throw rejectedBy(kind, answer.body as ErrorAnswer)
+  }
+  const nodes = async (): Promise<readonly NodeInfo[]> => {
+    if (managerHere) return (await ask(self.hostName, 'NodesList', {})).body.nodes
+    const all = await new Promise<readonly NodeInfo[]>((resolve) => {
+      if (hub === undefined) resolve([])
+      else hub.lists.nodes(identity.rights, resolve)
+    })
+    const where = rights === undefined ? 'anywhere' : (rights.get('read') ?? [])
+    return all.filter(({ host_name }) => holdsAt(where, host_name))
+  }
+  return {
+    ask,
+    nodes,
+    events: (options) =>
+      readEvents(
+        { ask: (kind, body, its) => ask(self.hostName, kind, body, its) },
+        options,
+      ),
+    manager: async () => {
+      if (managerHere) return self.hostName
+      const found = (await nodes()).find(
+        ({ role, state }) => role === 'manager' && state === 'connected',
       )
-    }),
-  events: (topics, signal) => {
-    const from = { ...self, role: 'client' as const, rights: identity.rights }
-    const ask: EventsLink['ask'] = (_kind, body, options) =>
-      abortable(options.signal, (done) =>
-        hub?.events.handlers.EventsRead?.(
-          body,
-          (kind, answer) => done({ kind, body: answer } as Answered<'EventsRead'>), // of its row
-          from,
-        ),
-      )
-    return readEvents({ ask }, { topics, signal })
-  },
-})
+      if (found !== undefined) return found.host_name
+      const what =
+        'manager that this node reaches; start one with: manyhands --role manager'
+      throw new ClientError({ kind: 'not-found', what, list: 'manyhands nodes' })
+    },
+  }
+}
 
 /** What a token does not give, its holder does not get, whatever the face may. */
 const denial = (

@@ -361,7 +361,9 @@ class Node implements RunningNode {
       ...{ clock: this.#clock, log: this.#log },
       self: this.#asPeer(),
       hub: this.#role?.hub,
-      answerHere: (ask, respond) => this.#answerHere(ask, respond),
+      managerHere: this.#options.role === 'manager',
+      askHere: (kind, body, asker, done) =>
+        this.#hostRequests?.askHere(kind, body, asker, this.#asPeer(), done),
     })
     return E.mapLeft((reason: string): StartFailure => ({ reason }))(faces)
   }

@@ -58,6 +58,8 @@ export interface Flag {
   readonly flag: string
   /** The placeholder of its value; undefined: it takes none. */
   readonly value?: string
+  /** What it means without one. */
+  readonly bare?: string
   readonly isRepeatable?: boolean
   readonly about: string
   /** As a person reads it; undefined: it has none. */
@@ -220,8 +222,9 @@ export const NODE_FLAGS: readonly Flag[] = [
   {
     flag: 'bluezero',
     value: 'ADDR',
+    bare: 'unix',
     about:
-      "serve BlueZero's process manager by HTTP: 127.0.0.1:8700, unix:PATH, or unix (in the node's folder); on a hub for all hosts",
+      "serve BlueZero's process manager by HTTP, on a hub for all hosts: 127.0.0.1:8700, unix:PATH, or, without ADDR, a socket in the node's folder",
     why: 'nothing listens that nobody asked for',
   },
   {

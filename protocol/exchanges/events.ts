@@ -33,6 +33,8 @@ export type Topic = t.TypeOf<typeof Topic>
 export const Event = fields(
   { topic: Topic, name: Text(64), at_ms: Milliseconds, host_name: HostName },
   {
+    /** The cursor after this one, at the node that tells it. */
+    id: Text(64),
     role: NodeType,
     node_id: Text(100),
     process_id: ProcessId,

@@ -36,6 +36,8 @@ export interface HubRoute {
 /** For the hub's own answer, after the host's time is over. */
 const GRACE_MS = 2_000
 const AGAIN_MS = 100
+/** Between looks at a host that is away. */
+const AWAY_MS = 500
 
 /** Asks the host `hostName`. Rejects with `not-found`, `unreachable`, or as a direct ask. */
 export const askViaHub = async <K extends Kind>(
@@ -49,15 +51,30 @@ export const askViaHub = async <K extends Kind>(
   const untilMs = performance.now() + timeoutMs
   for (;;) {
     const leftMs = Math.max(1, Math.ceil(untilMs - performance.now()))
-    const { answer } = await asking.once(leftMs, signal)
+    const { answer, unreachable } = await asking.once(leftMs, signal)
+    if (unreachable !== undefined) {
+      // Who waits for something waits for its host too: a cut cable is mended.
+      if (rowOf(kind).waits !== true || leftMs <= AWAY_MS) throw unreachable
+      await pause(AWAY_MS, signal)
+    }
     if (answer === undefined) continue
     if (answer.kind !== 'Error') return answer as Answered<K> // the union minus Error
     const error = answer.body as ErrorAnswer // the body of the kind just checked
-    const waitMs = error.retry_after_ms ?? AGAIN_MS
-    const isAgain = error.code === 'busy' || error.code === 'not-ready'
-    if (!isAgain || performance.now() + waitMs >= untilMs) throw rejectedBy(kind, error)
+    const waitMs = againMs(error)
+    if (performance.now() + waitMs >= untilMs) throw rejectedBy(kind, error)
     await pause(waitMs, signal)
   }
+}
+
+/** How long until it may be asked again; for ever, if the answer is final. */
+const againMs = ({ code, retry_after_ms = AGAIN_MS }: ErrorAnswer): number =>
+  code === 'busy' || code === 'not-ready' ? retry_after_ms : Number.POSITIVE_INFINITY
+
+/** What came of it; nothing: once more, for the host wants the certificate. */
+interface Told<K extends Kind> {
+  readonly answer?: AnswerOf<K>
+  /** It is not connected to the hub. */
+  readonly unreachable?: ClientError
 }
 
 /** One request, however often it is sent. */
@@ -79,19 +96,19 @@ class Asking<K extends Kind> {
     this.#isPlain = scope === 'read' && isHere === true
   }
 
-  /** Its answer; none: once more, for the host wants the certificate. */
-  once(
-    withinMs: number,
-    signal: AbortSignal | undefined,
-  ): Promise<{ readonly answer?: AnswerOf<K> }> {
+  once(withinMs: number, signal: AbortSignal | undefined): Promise<Told<K>> {
     const body = { host_name: this.#hostName, within_ms: withinMs, ...this.#ask() }
     const options = { timeoutMs: withinMs + GRACE_MS, signal }
     return this.#route.forward(body, options).then((answer) => this.#read(answer))
   }
 
-  #read(answer: Answered<'HubForward'>): { readonly answer?: AnswerOf<K> } {
+  #read(answer: Answered<'HubForward'>): Told<K> {
     const { known } = this.#route
-    if (answer.kind === 'HubFailed') throw failedBy(this.#hostName, answer.body)
+    if (answer.kind === 'HubFailed') {
+      const failure = failedBy(this.#hostName, answer.body)
+      if (answer.body.reason === 'host-unreachable') return { unreachable: failure }
+      throw failure
+    }
     if (answer.kind === 'CertificateNeeded') {
       // Told twice in a row it would be told for ever.
       if (!known.delete(this.#hostName)) throw notUnderstood(this.#kind)

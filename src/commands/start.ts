@@ -80,16 +80,26 @@ const parseFlags = (argv: readonly string[]): E.Either<string, Given> => {
   )
   const service = ['service', { type: 'string' }] as const
   const options = Object.fromEntries([...flags, ...hidden, service])
-  const bare = flags.find(([flag, { type }]) => type === 'string' && isBare(argv, flag))
+  const args = withBareValues(argv)
+  const bare = flags.find(([flag, { type }]) => type === 'string' && isBare(args, flag))
   if (bare !== undefined) return E.left(`--${bare[0]}: expected a value, got none`)
   try {
-    const { values } = parseArgs({ args: [...argv], options, strict: true })
+    const { values } = parseArgs({ args: [...args], options, strict: true })
     // With these options a value is text, a list of texts, or true.
     return E.right(values as Given)
   } catch (error) {
     return E.left(error instanceof Error ? error.message : String(error))
   }
 }
+
+/** A flag that means something without a value gets it. */
+const withBareValues = (argv: readonly string[]): readonly string[] =>
+  argv.flatMap((arg, at) => {
+    const bare = NODE_FLAGS.find(({ flag }) => arg === `--${flag}`)?.bare
+    const next = argv[at + 1]
+    const isBare = bare !== undefined && (next === undefined || next.startsWith('--'))
+    return isBare ? [arg, bare] : [arg]
+  })
 
 /** Is a flag that takes a value followed by another flag, or by nothing? */
 const isBare = (argv: readonly string[], flag: string): boolean => {

@@ -28,8 +28,19 @@ export interface FaceClient {
     body: RequestOf<K>,
     options?: AskOptions,
   ): Promise<Answered<K>>
-  /** Of a hub: all that it knows. */
+  /** All that a hub, or a manager, knows; of others: nothing. */
   nodes(): Promise<readonly NodeInfo[]>
-  /** From now on, until the signal. */
-  events(topics: readonly Topic[], signal: AbortSignal): AsyncIterable<Event>
+  /** From the cursor, or from now on; until the signal. */
+  events(options: FaceEvents): AsyncIterable<Event>
+  /** The host_name of a manager, for tasks. Rejects with `not-found`: none is in reach. */
+  manager(): Promise<string>
+}
+
+export interface FaceEvents {
+  readonly topics?: readonly Topic[]
+  readonly signal: AbortSignal
+  readonly after?: string
+  /** Where they go on from here. */
+  readonly onCursor?: (next: string) => void
+  readonly onReset?: () => void
 }

@@ -81,7 +81,8 @@ export class EventLog {
       const event = this.#events[at]
       if (event === undefined) continue
       if (topics !== undefined && !topics.includes(event.topic)) continue
-      if (holdsAt(where, event.host_name)) events.push(event)
+      if (holdsAt(where, event.host_name))
+        events.push({ ...event, id: this.#cursor(this.#first + at + 1) })
     }
     return { events, next: this.#cursor(this.#first + Math.max(0, at)) }
   }

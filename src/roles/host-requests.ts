@@ -6,6 +6,7 @@
 import { denialOf } from '../../protocol/access.ts'
 import { decodeRequest, encodeAnswer } from '../../protocol/codec.ts'
 import {
+  type AnswerOf,
   type ErrorAnswer,
   type Handlers,
   isKind,
@@ -85,6 +86,25 @@ export class HostRequests {
     return reader
   }
 
+  /** What a face of this node asks of it, with what that may: it need not sign to itself. */
+  askHere<K extends Kind>(
+    kind: K,
+    body: RequestOf<K>,
+    asker: Signer,
+    self: Peer,
+    done: (answer: AnswerOf<K>) => void,
+  ): void {
+    const read = decodeRequest(kind, body)
+    if (read._tag === 'Left') {
+      done({ kind: 'Error', body: read.left } as AnswerOf<K>)
+      return
+    }
+    const respond = (answerKind: string, answer: object): void =>
+      // An answer of the row of K, whose pairs of kind and body the compiler cannot follow.
+      done({ kind: answerKind, body: answer } as unknown as AnswerOf<K>)
+    this.#handle(read.right, askerOf(self, asker.rights, asker), respond)
+  }
+
   #signed(
     ask: Parameters<VerifySigned>[0],
     respond: Respond<'HostRequest'>,
@@ -157,24 +177,35 @@ export class HostRequests {
       done(answerOf('Error', read))
       return
     }
+    this.#handle(read, asker, (answerKind, answer) => {
+      const clean = encodeAnswer(read.kind, answerKind, answer)
+      done(answerOf(answerKind, clean), isBusy(answerKind, answer))
+    })
+  }
+
+  /** By the table of who may ask what, then by the handler of the kind; one answer. */
+  #handle(
+    { kind, body }: Read,
+    asker: Peer,
+    told: (kind: string, answer: object) => void,
+  ): void {
     let isOver = false
     const respond = ((answerKind: string, answer: object): void => {
       if (isOver) throw new Error(`Expected one answer to ${kind}, got ${answerKind} too`)
       isOver = true
-      const clean = encodeAnswer(read.kind, answerKind, answer)
-      done(answerOf(answerKind, clean), isBusy(answerKind, answer))
+      told(answerKind, answer)
     }) as Respond<Kind>
     const { self, handlers, log } = this.#ports
-    const denial = denialOf(read.kind, asker, self)
+    const denial = denialOf(kind, asker, self)
     if (denial !== undefined) {
-      done(answerOf(denial.kind, denial.body))
+      told(denial.kind, denial.body)
       return
     }
     try {
-      serve(handlers, asker)(read.kind, read.body, respond)
+      serve(handlers, asker)(kind, body, respond)
     } catch (error) {
       log.error('a bug while serving a host request', { kind, error: String(error) })
-      if (!isOver) done(answerOf('Error', { code: 'internal' }))
+      if (!isOver) told('Error', { code: 'internal' })
     }
   }
 

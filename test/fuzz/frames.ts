@@ -26,7 +26,7 @@ const envelopes = samples.flatMap((bytes) => {
 })
 
 /** Ids and names that the target knows, by the fields that they stand in. */
-export type Known = Readonly<Record<string, readonly string[]>>
+export type Known = Readonly<Record<string, readonly (string | Uint8Array)[]>>
 
 export class Frames {
   readonly #random: SimRandom
@@ -40,7 +40,9 @@ export class Frames {
     this.#served = envelopes.filter((one) => isRequest(one) && served.includes(one.k))
     this.#random = new SimRandom(seed, 'frames')
     this.#known = known
-    this.#words = Object.values(known).flat()
+    this.#words = Object.values(known)
+      .flat()
+      .filter((word) => typeof word === 'string')
   }
 
   /** A new connection: its ids begin anew. */
@@ -116,7 +118,8 @@ export class Frames {
   /** The same body about what is really there. */
   #filled(value: unknown, name = ''): unknown {
     const known = Object.hasOwn(this.#known, name) ? this.#known[name] : undefined
-    if (known !== undefined && typeof value === 'string') return this.#random.pick(known)
+    const isPlace = typeof value === 'string' || value instanceof Uint8Array
+    if (known !== undefined && isPlace) return this.#random.pick(known)
     if (Array.isArray(value)) return value.map((item) => this.#filled(item, name))
     if (typeof value !== 'object' || value === null || value instanceof Uint8Array)
       return value

@@ -6,13 +6,19 @@ import { isNear } from '../../src/mesh/near.ts'
 import { createManualClock } from '../support/manual-clock.ts'
 import { fuzz } from './fuzz.ts'
 import { forge } from './mdns.ts'
-import { peerOf, target } from './target.ts'
+import { fuzzedHubs, peerOf, target } from './target.ts'
 
 t.test('neither a manager nor a worker is harmed by what a peer sends', async (t) => {
   const { faults, handled, closed } = await fuzz({ seed: 4711, frames: 20_000 })
   t.same(faults, [])
   t.ok(handled > 2_000, `${handled} requests got as far as a handler`)
   t.ok(closed > 2_000, `${closed} connections were ended for a broken rule`)
+})
+
+t.test('nor a hub, nor a node that hears what hubs hand on', async (t) => {
+  const found = await fuzz({ seed: 4712, frames: 20_000, targets: fuzzedHubs })
+  t.same(found.faults, [])
+  t.ok(found.handled > 2_000, `${found.handled} requests got as far as a handler`)
 })
 
 t.test('the same seed sends the same frames', async (t) => {

@@ -2,6 +2,7 @@
 // that was introduced and proven, and is hostile. When the conversation is ended for a
 // broken rule, the peer comes back with another one.
 
+import * as E from 'fp-ts/lib/Either.js'
 import { denialsFor, isDenied } from '../../protocol/access.ts'
 import {
   Conversation,
@@ -9,13 +10,20 @@ import {
   type Kind,
   kinds,
   type NodeType,
+  packed,
   type RequestOf,
   type Respond,
+  SignedRequest,
+  unpacked,
 } from '../../protocol/index.ts'
 import { ALL_SCOPES, rightsOf } from '../../protocol/scopes.ts'
-import type { Peer } from '../../src/ports.ts'
+import type { Log, Peer, VerifySigned } from '../../src/ports.ts'
+import { Events } from '../../src/roles/events.ts'
+import { HostRequests } from '../../src/roles/host-requests.ts'
+import { Hub } from '../../src/roles/hub.ts'
 import { createWorld, exec, LEDGER, noop } from '../support/manager-world.ts'
-import type { ManualClock } from '../support/manual-clock.ts'
+import { createManualClock, type ManualClock } from '../support/manual-clock.ts'
+import { createMemoryMesh } from '../support/memory-mesh.ts'
 import { assignment, managedWorld } from '../support/worker-world.ts'
 import type { Known } from './frames.ts'
 
@@ -192,9 +200,87 @@ const KNOWN: Known = {
   job_addr: ['exec:true', 'noop:'],
 }
 
+const silence = (): void => undefined
+const log: Log = { info: silence, warn: silence, error: silence, debug: silence }
+
+/** Believes every signature, so that what is signed gets as far as it can. */
+const credulous: VerifySigned = ({ s }) => {
+  const map = unpacked(s)
+  const request = E.isRight(map) ? SignedRequest.decode(map.right) : undefined
+  if (request === undefined || E.isLeft(request)) return { fault: 'no request' }
+  const signer = {
+    nodeId: request.right.from,
+    hostName: 'c',
+    rights: rightsOf(ALL_SCOPES),
+  }
+  return { request: request.right, signer, content: '' }
+}
+
+/** What hubs hand on, at a node that serves what a hub and a manager would. */
+const hostRequestsOf = (clock: ManualClock, handlers: Handlers<Peer>) =>
+  new HostRequests({
+    ...{ clock, log, audit: { record: silence }, verify: credulous, handlers },
+    self: { hostName: 'pi', role: 'worker' },
+    objection: () => undefined,
+  })
+
+/** A hub with a node, or (from a hub) that node itself. */
+const fuzzedHub = async (from: 'client' | 'hub'): Promise<Target> => {
+  const clock = createManualClock()
+  const net = createMemoryMesh(clock)
+  const events = new Events(clock, 'b'.repeat(16))
+  const answer: Handlers<Peer> = {
+    ...events.handlers,
+    ProcessStart: (_body, respond) =>
+      respond('ProcessStarted', { pid: 1, process_id: 'p1' }),
+    ProcessList: (_body, respond) =>
+      respond('ProcessesList', { pids: [], processes: [] }),
+  }
+  const { handlers } = hostRequestsOf(clock, answer)
+  const { mesh } = net.add({ name: 'hub', role: 'hub' })
+  const features = ['host-requests', 'events', 'processes']
+  net.add({ name: 'pi', role: 'worker', features })
+  net.attach('pi', { handlers, peerConnected: silence, peerLost: silence })
+  const self = { node_id: 'h'.repeat(32), boot_id: 'b'.repeat(16), host_name: 'hub' }
+  const hub = new Hub({
+    ...{ clock, mesh, log, audit: { record: silence }, self },
+    answerHere: (_ask, respond) => respond('Error', { code: 'wrong-role' }),
+  })
+  net.attach('hub', {
+    handlers: hub.handlers,
+    peerConnected: (peer) => hub.peerConnected(peer),
+    peerLost: (peer, how) => hub.peerLost(peer, how),
+  })
+  net.connect('hub', 'pi')
+  net.run()
+  const kinds = ['ProcessList', 'ProcessStart', 'EventsRead', 'HubForward', 'ManagerBye']
+  const bodies = [{}, { spec: { path: 'x' } }, { wait_ms: 1 }].map(packed)
+  const now = clock.wall()
+  const signed = kinds.map((kind) => ({
+    ...{ to: 'pi', from: 'c', id: kind, iat: now, exp: now + 60_000 },
+    ...{ kind, body: bodies[1] },
+  }))
+  return target({
+    role: from === 'client' ? 'hub' : 'worker',
+    handlers: from === 'client' ? hub.handlers : handlers,
+    peer: peerOf({ role: from, hostName: from, nodeId: 'c'.repeat(32) }),
+    clock,
+    known: {
+      ...{ host_name: ['pi', 'hub'], kind: kinds, body: bodies, s: signed.map(packed) },
+      cert_id: ['0'.repeat(64)],
+    },
+    settle: async () => {
+      net.run()
+    },
+  })
+}
+
+export const fuzzedHubs = [() => fuzzedHub('client'), () => fuzzedHub('hub')] as const
+
 /** Each in its turn. */
 export const TARGETS = [
   () => fuzzedManager('client'),
   () => fuzzedManager('worker'),
   fuzzedWorker,
+  ...fuzzedHubs,
 ] as const

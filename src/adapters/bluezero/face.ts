@@ -184,7 +184,9 @@ const followNodes = async (
     await write(`${JSON.stringify(its)}\n`)
   }
   // Read before the snapshot: nothing that happens after it is missed.
-  const events = client.events(['nodes'], stop.signal)[Symbol.asyncIterator]()
+  const events = client
+    .events({ topics: ['nodes'], signal: stop.signal })
+    [Symbol.asyncIterator]()
   const stir = setInterval(() => void tell(true), STIR_MS)
   try {
     let next = events.next()
