@@ -21,7 +21,8 @@ import { readEvents } from './client/events.ts'
 import { ClientError, rejectedBy } from './client/failures.ts'
 import type { Answered } from './client/link.ts'
 import { askViaHub, type HubRoute } from './client/via-hub.ts'
-import { isLoopbackFace } from './http/address.ts'
+import { type FaceAddress, isLoopbackFace } from './http/address.ts'
+import { API_CONTENT_TYPES, api } from './http/api/api.ts'
 import type { Face, FaceClient } from './http/face.ts'
 import { type HttpFace, serveHttp } from './http/serve.ts'
 import { type Credentials, readCredentials } from './identity/credentials.ts'
@@ -42,6 +43,7 @@ export interface FacesParts {
   readonly clock: Clock
   readonly log: Log
   readonly audit: Audit
+  readonly version: string
   readonly self: Peer
   readonly hub: Pick<Hub, 'forward' | 'lists'> | undefined
   /** Is this node a manager? */
@@ -61,36 +63,85 @@ export interface Faces {
   close(): Promise<void>
 }
 
-/** What switching the BlueZero face on gives it. */
-const SCOPES: readonly Scope[] = ['read', 'processes']
 const RENEWAL_MS = 3_600_000
+
+/** How a face is made: what it may do, and how it answers. */
+interface FaceKind {
+  readonly name: 'bluezero' | 'http'
+  readonly address: FaceAddress | undefined
+  readonly isOpen: boolean
+  /** What its owner gives it by switching it on. */
+  readonly scopes: readonly Scope[]
+  readonly contentTypes: ReadonlySet<string>
+  fetch(face: Face): Parameters<typeof serveHttp>[0]['fetch']
+}
+
+const kindsOf = ({ options, clock, log, version }: FacesParts): readonly FaceKind[] => [
+  {
+    name: 'bluezero',
+    address: options.bluezero,
+    isOpen: options.adapterOpen,
+    scopes: ['read', 'processes'],
+    contentTypes: CONTENT_TYPES,
+    fetch: (face) => blueZero({ face, now: () => clock.wall() }),
+  },
+  {
+    name: 'http',
+    address: options.http,
+    isOpen: false,
+    scopes: ['read', 'tasks:run', 'processes'],
+    contentTypes: API_CONTENT_TYPES,
+    fetch: (face) => api({ face, version, log }),
+  },
+]
 
 /** Left: why a face does not listen, with what to do. */
 export const openFaces = async (parts: FacesParts): Promise<Either<string, Faces>> => {
-  const { options, state, slot, clock, audit } = parts
-  const { bluezero: address, adapterOpen: isOpen } = options
-  if (address === undefined) return E.right({ lines: [], close: () => Promise.resolve() })
-  const identity = await FaceIdentity.open(parts)
+  const opened: OpenFace[] = []
+  const close = async () => {
+    await Promise.all(opened.map((one) => one.close()))
+  }
+  for (const kind of kindsOf(parts)) {
+    if (kind.address === undefined) continue
+    const one = await openFace(parts, kind, kind.address)
+    if (E.isLeft(one)) {
+      await close()
+      return one
+    }
+    opened.push(one.right)
+  }
+  return E.right({ lines: opened.flatMap(({ lines }) => lines), close })
+}
+
+interface OpenFace {
+  readonly lines: readonly string[]
+  close(): Promise<void>
+}
+
+const openFace = async (
+  parts: FacesParts,
+  { name, scopes, contentTypes, isOpen: isAskedOpen, fetch }: FaceKind,
+  address: FaceAddress,
+): Promise<Either<string, OpenFace>> => {
+  const { state, slot, clock, audit } = parts
+  const identity = await FaceIdentity.open(parts, name, scopes)
   if (E.isLeft(identity)) return identity
-  const face = faceOf(parts, identity.right)
+  const isOpen = isAskedOpen && isLoopbackFace(address)
   const served = await serveHttp({
-    address,
-    defaultPath: join(slot.directory, 'bluezero.sock'),
+    ...{ address, isOpen, contentTypes, audit },
+    defaultPath: join(slot.directory, `${name}.sock`),
     names: [slot.hostName],
-    isOpen: isOpen && isLoopbackFace(address),
-    contentTypes: CONTENT_TYPES,
     tokenRights: (token) => rightsOfToken(state.directory, token, clock.wall()),
-    fetch: blueZero({ face, now: () => clock.wall() }),
-    audit,
+    fetch: fetch(faceOf(parts, identity.right)),
   })
   if (E.isLeft(served)) {
     identity.right.close()
     return served
   }
   const { url } = served.right
-  audit.record('face-opened', { face: 'bluezero', url, open: isOpen })
+  audit.record('face-opened', { face: name, url, open: isOpen })
   return E.right({
-    lines: linesOf(served.right, address.kind === 'tcp' && !isOpen, isOpen),
+    lines: linesOf(name, served.right, address.kind === 'tcp' && !isOpen, isOpen),
     close: async () => {
       identity.right.close()
       await served.right.close()
@@ -99,11 +150,12 @@ export const openFaces = async (parts: FacesParts): Promise<Either<string, Faces
 }
 
 const linesOf = (
+  name: string,
   { url }: HttpFace,
   needsToken: boolean,
   isOpen: boolean,
 ): readonly string[] => [
-  `  bluezero   ${url}${needsToken ? ' (takes a token: manyhands token create)' : ''}`,
+  `  ${name.padEnd(9)}  ${url}${needsToken ? ' (takes a token: manyhands token create)' : ''}`,
   ...(isOpen
     ? [
         '  warning    whoever is on this machine may start and stop programs through it, without a token (--adapter-open)',
@@ -131,9 +183,13 @@ class FaceIdentity {
     this.#renewLater()
   }
 
-  static async open(parts: FacesParts): Promise<Either<string, FaceIdentity>> {
+  static async open(
+    parts: FacesParts,
+    name: string,
+    scopes: readonly Scope[],
+  ): Promise<Either<string, FaceIdentity>> {
     const { state, slot } = parts
-    const place = join(slot.directory, 'face')
+    const place = join(slot.directory, `face-${name}`)
     const known = readCredentials(place, state.trust)
     if (E.isLeft(known)) return E.left(known.left.reason)
     if (known.right !== undefined) {
@@ -142,13 +198,8 @@ class FaceIdentity {
     }
     if (!isAuthorityHere(state))
       return E.right(new FaceIdentity(parts, state.client, undefined))
-    const hostName = `${slot.hostName}-face`
-    const made = await makeMember(state, {
-      role: 'client',
-      hostName,
-      place,
-      scopes: SCOPES,
-    })
+    const hostName = `${slot.hostName}-${name}`
+    const made = await makeMember(state, { role: 'client', hostName, place, scopes })
     return E.isLeft(made)
       ? E.left(made.left.reason)
       : E.right(new FaceIdentity(parts, made.right, place))

@@ -354,11 +354,13 @@ class Node implements RunningNode {
 
   /** Nothing of them is loaded where none is switched on. */
   async #openFaces(audit: Audit): Promise<Either<StartFailure, Faces | undefined>> {
-    if (this.#options.bluezero === undefined) return E.right(undefined)
+    const { bluezero, http } = this.#options
+    if (bluezero === undefined && http === undefined) return E.right(undefined)
     const { openFaces } = await import('./node-faces.ts')
     const faces = await openFaces({
       ...{ options: this.#options, state: this.#state, slot: this.#slot, audit },
       ...{ clock: this.#clock, log: this.#log },
+      version: this.#around.version,
       self: this.#asPeer(),
       hub: this.#role?.hub,
       managerHere: this.#options.role === 'manager',

@@ -44,6 +44,8 @@ export interface NodeOptions {
   readonly outputCapBytes: number
   readonly pingMs: number
   readonly ledger: 'embedded' | 'memory'
+  /** Where the API listens; undefined: nowhere. */
+  readonly http: FaceAddress | undefined
   /** Where the BlueZero face listens; undefined: nowhere. */
   readonly bluezero: FaceAddress | undefined
   /** On loopback its clients need no token. */
@@ -220,6 +222,14 @@ export const NODE_FLAGS: readonly Flag[] = [
     why: 'the first and the last half of it are kept: a program must not fill the disk',
   },
   {
+    flag: 'http',
+    value: 'ADDR',
+    bare: 'unix',
+    about:
+      "serve the API by HTTP, on a manager or a hub: 127.0.0.1:8701, unix:PATH, or, without ADDR, a socket in the node's folder",
+    why: 'nothing listens that nobody asked for',
+  },
+  {
     flag: 'bluezero',
     value: 'ADDR',
     bare: 'unix',
@@ -304,6 +314,7 @@ export const DEFAULTS: Omit<NodeOptions, 'role'> = {
   outputCapBytes: 64 * 1024 * 1024,
   pingMs: 5000,
   ledger: 'embedded',
+  http: undefined,
   bluezero: undefined,
   adapterOpen: false,
   keepMs: 30 * 24 * 3_600_000,
@@ -341,12 +352,15 @@ export const readNodeOptions = (given: Given): Either<readonly Fault[], NodeOpti
     outputCapBytes: reader.read('output-cap', DEFAULTS.outputCapBytes, parseSize),
     pingMs: reader.read('ping', DEFAULTS.pingMs, parseTime),
     keepMs: reader.read('keep', DEFAULTS.keepMs, parseTime),
+    http: reader.read('http', DEFAULTS.http, parseFaceAddress),
     bluezero: reader.read('bluezero', DEFAULTS.bluezero, parseFaceAddress),
     adapterOpen: given['adapter-open'] === true,
     ledger: reader.read('ledger', DEFAULTS.ledger, wordOf(LEDGERS)),
     logLevel: reader.read('log-level', DEFAULTS.logLevel, wordOf(LEVELS)),
     logFormat: reader.read('log-format', DEFAULTS.logFormat, wordOf(FORMATS)),
   }
+  if (role === 'worker' && options.http !== undefined)
+    reader.faults.push('--http: is served by a manager or a hub, and this is a worker')
   if (role === 'manager' || role === 'hub')
     for (const flag of OF_WORKERS)
       if (given[flag] !== undefined)

@@ -37,6 +37,7 @@ const table: Readonly<Record<string, readonly string[]>> = {
     '../discovery/x.ts',
   ],
   'src/http': [protocol, ports, '../client/x.ts', 'hono', 'node:http'],
+  'src/http/api': ['io-ts', 'hono', 'node:http', '../guard.ts', '../../client/x.ts'],
   'src/adapters': ['hono', 'io-ts', '../../client/x.ts', '../../http/x.ts'],
   conformance: ['ws', 'msgpackr', 'ajv/dist/2020.js', 'node:net', './peer.ts'],
   'conformance/cases': ['../peer.ts', 'node:fs', './frames.ts'],

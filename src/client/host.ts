@@ -6,15 +6,13 @@ import type { Either } from 'fp-ts/lib/Either.js'
 import * as E from 'fp-ts/lib/Either.js'
 import {
   DATA_BYTES,
-  type Kind,
   type NodeInfo,
   type ProcessInfo,
   type ProcessSpec,
-  type RequestOf,
   type Signal,
 } from '../../protocol/index.ts'
 import { ClientError, type ClientFailure } from './failures.ts'
-import { type Answered, type AskOptions, Link, type LinkConnection } from './link.ts'
+import { type AskOptions, type Asks, Link, type LinkConnection } from './link.ts'
 import { type OutputOptions, readPlaces } from './output.ts'
 import { newKey } from './submit.ts'
 import { askViaHub, type HubRoute } from './via-hub.ts'
@@ -39,12 +37,7 @@ export interface StartedProcess {
 }
 
 /** What a host is asked through: a connection of its own, or a hub. */
-export interface HostLink {
-  ask<K extends Kind>(
-    kind: K,
-    body: RequestOf<K>,
-    options?: AskOptions,
-  ): Promise<Answered<K>>
+export interface HostLink extends Asks {
   close(): Promise<void>
 }
 

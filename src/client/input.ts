@@ -8,7 +8,7 @@
 
 import { DATA_BYTES, type RequestOf } from '../../protocol/index.ts'
 import { isClientError } from './failures.ts'
-import type { Link } from './link.ts'
+import type { Asks } from './link.ts'
 import { pause } from './pause.ts'
 
 export interface TaskStdin {
@@ -51,7 +51,6 @@ const nextSize = (size: number, tookMs: number): number => {
 const TIMEOUT_MS = 60_000
 const CANCEL_MS = 60_000
 
-type Asks = Pick<Link, 'ask'>
 type Taken = 'Ack' | 'NotFound' | 'NotMine' | 'Full'
 
 const BLOCK_BYTES = 64 * 1024

@@ -49,6 +49,17 @@ export interface LinkOptions {
   readonly onWaiting?: (why: string) => void
 }
 
+/** What can be asked: a manager, by a link or in some other way. */
+export interface Asks {
+  ask<K extends Kind>(
+    kind: K,
+    body: RequestOf<K>,
+    options?: AskOptions,
+  ): Promise<Answered<K>>
+  /** New tasks wait, and why. */
+  waiting?(why: string): void
+}
+
 export interface AskOptions {
   /** How long one sending waits for its answer. Default 10,000. */
   readonly timeoutMs?: number

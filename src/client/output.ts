@@ -4,9 +4,7 @@
 
 import { DATA_BYTES, type OutputData } from '../../protocol/index.ts'
 import { ClientError } from './failures.ts'
-import type { Link } from './link.ts'
-
-type Asks = Pick<Link, 'ask'>
+import type { Asks } from './link.ts'
 
 export interface OutputOptions {
   /** 1 stdout (default), 2 stderr. */

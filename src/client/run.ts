@@ -4,7 +4,7 @@
 import type { TaskDone, TaskRequest } from '../../protocol/index.ts'
 import { ClientError } from './failures.ts'
 import { type TaskStdin, taskStdin } from './input.ts'
-import type { Link } from './link.ts'
+import type { Asks } from './link.ts'
 import { readOutput } from './output.ts'
 import { keyOf, type SubmitOptions, submitPage } from './submit.ts'
 import { askDone, type DonePage } from './wait.ts'
@@ -32,7 +32,7 @@ export interface RunOptions extends SubmitOptions {
 
 /** Submits one task and begins to wait for it, in this turn. */
 export const runTask = async (
-  link: Link,
+  link: Asks,
   task: TaskRequest,
   options: RunOptions = {},
 ): Promise<TaskRun> => {
@@ -80,7 +80,7 @@ interface Outcome {
   readonly signal: AbortSignal | undefined
 }
 
-const outcomeOf = async (link: Link, run: Outcome): Promise<TaskDone> => {
+const outcomeOf = async (link: Asks, run: Outcome): Promise<TaskDone> => {
   let [page, [id]] = await Promise.all([run.first, run.ids])
   for (;;) {
     const done = page?.done.find((one) => one.task_id === id)

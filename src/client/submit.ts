@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import type { TaskRequest } from '../../protocol/index.ts'
 import { ClientError } from './failures.ts'
-import type { Link } from './link.ts'
+import type { Asks } from './link.ts'
 import { pagesOf, type Tasks } from './pages.ts'
 import { pause } from './pause.ts'
 
@@ -68,7 +68,7 @@ export const keyOf = (options: SubmitOptions): Omit<Submitting, 'signal'> => {
 
 /** Hands in one page; the ids in the order of its tasks. */
 export const submitPage = async (
-  link: Link,
+  link: Asks,
   { key, batch, maxFails }: Omit<Submitting, 'signal'>,
   tasks: readonly TaskRequest[],
   signal?: AbortSignal,
@@ -97,7 +97,7 @@ export const submitPage = async (
       })
     if (performance.now() >= tellAtMs) {
       tellAtMs = performance.now() + WAITING_MS.again
-      link.waiting(message)
+      link.waiting?.(message)
     }
     await pause(
       retry_after_ms ?? Math.min(BUSY_MAX_MS, BUSY_MS * 2 ** Math.min(attempt, 10)),
@@ -121,7 +121,7 @@ export interface SubmitAllOptions extends Submitting {
 
 /** Hands in all tasks; calls `onPage` as pages are recorded, in any order. */
 export const submitAll = async (
-  link: Link,
+  link: Asks,
   tasks: Tasks,
   options: SubmitAllOptions,
   onPage: (page: SubmittedPage) => void,

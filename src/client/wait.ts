@@ -3,7 +3,7 @@
 
 import type { TaskDone } from '../../protocol/index.ts'
 import { ClientError } from './failures.ts'
-import type { Answered, Link } from './link.ts'
+import type { Answered, Asks } from './link.ts'
 import { pause } from './pause.ts'
 
 /** How long a manager keeps a wait open before it answers that nothing happened. */
@@ -20,7 +20,7 @@ export type DonePage = Extract<Answered<'TasksWait'>, { kind: 'TasksDone' }>['bo
 
 /** Asks once for what of a batch has closed after `cursor`; undefined: no such batch. */
 export const askDone = async (
-  link: Link,
+  link: Asks,
   batch: string,
   after: number,
   signal?: AbortSignal,
@@ -35,7 +35,7 @@ export const askDone = async (
 
 /** The closed tasks of a batch as they close, until none is open. */
 export async function* waitForBatch(
-  link: Link,
+  link: Asks,
   batch: string,
   options: WaitOptions = {},
 ): AsyncGenerator<TaskDone> {
@@ -52,7 +52,7 @@ export async function* waitForBatch(
 
 /** The given tasks as they close, each once. */
 export async function* waitForTasks(
-  link: Link,
+  link: Asks,
   ids: readonly string[],
   options: WaitOptions = {},
 ): AsyncGenerator<TaskDone> {
@@ -65,7 +65,7 @@ export async function* waitForTasks(
 
 /** Those of the given tasks that have closed by now, each once, in parts. */
 export async function* askClosed(
-  link: Link,
+  link: Asks,
   ids: readonly string[],
   signal?: AbortSignal,
 ): AsyncGenerator<readonly TaskDone[]> {
@@ -81,7 +81,7 @@ export async function* askClosed(
 
 /** Asks once which have closed, and takes them out of `open`. */
 const askTasks = async (
-  link: Link,
+  link: Asks,
   open: Set<string>,
   how: { readonly waitMs: number; readonly signal: AbortSignal | undefined },
 ): Promise<readonly TaskDone[]> => {

@@ -27,7 +27,14 @@ export interface ServeOptions {
   readonly contentTypes: ReadonlySet<string>
   readonly tokenRights: GuardOptions['tokenRights']
   /** Answers what the guard let in. */
-  readonly fetch: (request: Request, grant: Grant) => Response | Promise<Response>
+  readonly fetch: (
+    request: Request,
+    around: {
+      readonly grant: Grant
+      readonly incoming: IncomingMessage
+      readonly outgoing: ServerResponse
+    },
+  ) => Response | Promise<Response>
   readonly audit: Audit
 }
 
@@ -59,10 +66,13 @@ export const serveHttp = async (
   const answer = getRequestListener(
     (request, env) => {
       // Only what the guard let in gets here.
-      const { incoming } = env as { readonly incoming: IncomingMessage }
+      const { incoming, outgoing } = env as {
+        readonly incoming: IncomingMessage
+        readonly outgoing: ServerResponse
+      }
       const grant = grants.get(incoming)
       if (grant === undefined) throw new Error('Expected a request with a grant')
-      return options.fetch(request, grant)
+      return options.fetch(request, { grant, incoming, outgoing })
     },
     { overrideGlobalObjects: false, hostname: 'localhost' },
   )

@@ -57,7 +57,7 @@ export class HubLists {
         // Of who is connected here its manager knows more; of others, all there is.
         if (own === undefined) its.set(one.host_name, one)
         else if (own.state === 'connected')
-          its.set(one.host_name, { ...one, ...contactOf(own) })
+          its.set(one.host_name, { ...one, ...contactOf(own), state: stateOf(one, own) })
       }
       const seen = [...its.values()].filter(({ host_name }) => holdsAt(where, host_name))
       done([self, ...seen].slice(0, 10_000))
@@ -219,6 +219,10 @@ const nodeOf = (peer: Peer, state: string, sinceMs: number): NodeInfo => {
     ...(state === 'connected' && { features }),
   }
 }
+
+/** A manager calls itself `self`; here that is the hub. */
+const stateOf = (told: NodeInfo, own: NodeInfo): string =>
+  told.state === 'self' ? own.state : told.state
 
 /** How it is reached from here, which may be another way than its manager's. */
 const contactOf = ({ address, features }: NodeInfo): Partial<NodeInfo> => ({

@@ -45,14 +45,13 @@ const face = (answers: Answers, isHub = true) => {
   const post = async (path: string, body: unknown) => {
     const text = typeof body === 'string' ? body : JSON.stringify(body)
     const request = new Request(`http://x${path}`, { method: 'POST', body: text })
-    const response = await serve(request, { rights: undefined, by: 'test' })
+    const response = await serve(request, { grant: { rights: undefined, by: 'test' } })
     t.equal(response.headers.get('b0-content-type'), 'b0::process_manager::Response')
     return { status: response.status, body: await response.json() }
   }
   const get = async (path: string) => {
     const response = await serve(new Request(`http://x${path}`), {
-      rights: undefined,
-      by: 'test',
+      grant: { rights: undefined, by: 'test' },
     })
     return { status: response.status, text: await response.text() }
   }

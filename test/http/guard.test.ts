@@ -106,8 +106,8 @@ const faceIn = async (
     defaultPath: join(directory, 'face.sock'),
     contentTypes: new Set(['application/json']),
     tokenRights: (token) => rightsOfToken(directory, token, Date.now()),
-    fetch: async (asked, { by }) => {
-      got.push(`${asked.method} ${new URL(asked.url).pathname} ${by}`)
+    fetch: async (asked, { grant }) => {
+      got.push(`${asked.method} ${new URL(asked.url).pathname} ${grant.by}`)
       return new Response(await asked.text())
     },
     audit: { record: (_event, fields = {}) => void refused.push(fields) },

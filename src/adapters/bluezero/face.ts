@@ -3,10 +3,10 @@
 
 import * as E from 'fp-ts/lib/Either.js'
 import { Hono } from 'hono'
-import { bodyLimit } from 'hono/body-limit'
 import { stream } from 'hono/streaming'
 import type { NodeInfo } from '../../../protocol/index.ts'
 import { isClientError } from '../../client/failures.ts'
+import { readText } from '../../http/body.ts'
 import type { Face, FaceClient } from '../../http/face.ts'
 import type { Grant } from '../../http/guard.ts'
 import { parseRequest } from './messages.ts'
@@ -41,25 +41,16 @@ export const blueZero = ({ face, now }: BlueZeroOptions) => {
     await next()
     c.res.headers.set('B0-Content-Type', ANSWER_TYPE)
   })
-  app.use(
-    bodyLimit({
-      maxSize: MAX_BODY,
-      onError: (c) => c.json(fault(`the body has more than ${MAX_BODY} bytes`), 413),
-    }),
-  )
   app.post('/process_manager/control', async (c) => {
-    const { status, body } = await control(
-      clientOf(face, c.env.grant),
-      face.hostName,
-      await c.req.text(),
-    )
-    return c.json(body, status)
+    const text = await readText(c.req.raw, MAX_BODY)
+    const told = await control(clientOf(face, c.env.grant), face.hostName, text)
+    return c.json(told.body, told.status)
   })
   app.post('/process_manager_hub/control', async (c) => {
     if (!face.isHub) return c.json(fault(NO_HUB), 404)
-    const text = await c.req.text()
-    const { status, body } = await hubControl(clientOf(face, c.env.grant), text, now)
-    return c.json(body, status)
+    const text = await readText(c.req.raw, MAX_BODY)
+    const told = await hubControl(clientOf(face, c.env.grant), text, now)
+    return c.json(told.body, told.status)
   })
   app.get('/process_manager_hub/active_nodes', async (c) => {
     if (!face.isHub) return c.json(fault(NO_HUB), 404)
@@ -79,12 +70,9 @@ export const blueZero = ({ face, now }: BlueZeroOptions) => {
   app.post('/:service{process_manager(?:@|%40)[^/]+}/control', async (c) => {
     const hostName = c.req.param('service').slice('process_manager@'.length)
     if (!face.isHub && hostName !== face.hostName) return c.json(fault(NO_HUB), 404)
-    const { status, body } = await control(
-      clientOf(face, c.env.grant),
-      hostName,
-      await c.req.text(),
-    )
-    return c.json(body, status)
+    const text = await readText(c.req.raw, MAX_BODY)
+    const told = await control(clientOf(face, c.env.grant), hostName, text)
+    return c.json(told.body, told.status)
   })
   app.notFound((c) =>
     c.json(
@@ -94,18 +82,23 @@ export const blueZero = ({ face, now }: BlueZeroOptions) => {
       404,
     ),
   )
-  return (request: Request, grant: Grant) => app.fetch(request, { grant })
+  return (request: Request, { grant }: Env['Bindings']) => app.fetch(request, { grant })
 }
 
 const NO_HUB =
   'this node is no hub: it answers for itself alone, at /process_manager/control'
+
+const TOO_LARGE: Told = {
+  status: 413,
+  body: { success: false, error_message: `the body has more than ${MAX_BODY} bytes` },
+}
 
 const clientOf = (face: Face, { rights }: Grant): FaceClient => face.as(rights)
 
 const fault = (message: string) => ({ success: false, error_message: message })
 
 interface Told {
-  readonly status: 200 | 400 | 404
+  readonly status: 200 | 400 | 404 | 413
   readonly body: Answer
 }
 
@@ -113,8 +106,9 @@ interface Told {
 const control = async (
   client: FaceClient,
   hostName: string,
-  text: string,
+  text: string | undefined,
 ): Promise<Told> => {
+  if (text === undefined) return TOO_LARGE
   const request = parseRequest(text, { isHub: false })
   if (E.isLeft(request))
     return { status: 400, body: fault(`bad request: ${request.left}`) }
@@ -133,9 +127,10 @@ const control = async (
 /** The HUB's: whether it was routed, and the process manager's answer inside. */
 const hubControl = async (
   client: FaceClient,
-  text: string,
+  text: string | undefined,
   now: () => number,
 ): Promise<Told> => {
+  if (text === undefined) return TOO_LARGE
   const request = parseRequest(text, { isHub: true })
   if (E.isLeft(request))
     return { status: 400, body: fault(`bad request: ${request.left}`) }
