@@ -17,7 +17,7 @@ import {
   type Scope,
 } from '../protocol/index.ts'
 import { blueZero, CONTENT_TYPES } from './adapters/bluezero/face.ts'
-import { readEvents } from './client/events.ts'
+import { readEventPages } from './client/events.ts'
 import { ClientError, rejectedBy } from './client/failures.ts'
 import type { Answered } from './client/link.ts'
 import { askViaHub, type HubRoute } from './client/via-hub.ts'
@@ -297,7 +297,7 @@ const clientOf = (
     ask,
     nodes,
     events: (options) =>
-      readEvents(
+      readEventPages(
         { ask: (kind, body, its) => ask(self.hostName, kind, body, its) },
         options,
       ),

@@ -162,6 +162,7 @@ class Node implements RunningNode {
   #hostRequests: HostRequests | undefined
   #faces: Faces | undefined
   #introduced: Introduction | undefined
+  #own: Peer | undefined
   #closed: Promise<void> | undefined
 
   constructor(
@@ -375,7 +376,13 @@ class Node implements RunningNode {
     this.#hostRequests?.answer(ask, respond, this.#asPeer())
   }
 
+  /** This node as its own peer; the same object for as long as it lives. */
   #asPeer(): Peer {
+    this.#own ??= this.#makeOwn()
+    return this.#own
+  }
+
+  #makeOwn(): Peer {
     const introduction = this.#introduced ?? this.#introduction()
     return {
       nodeId: this.nodeId,
@@ -384,7 +391,7 @@ class Node implements RunningNode {
       role: this.#options.role,
       introduction,
       remoteAddress: '127.0.0.1',
-      address: this.url,
+      address: undefined,
     }
   }
 

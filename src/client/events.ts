@@ -26,10 +26,19 @@ export interface EventsLink {
   ): Promise<Answered<'EventsRead'>>
 }
 
+/** One by one. */
 export async function* readEvents(
   link: EventsLink,
-  { topics, after: first, onCursor, onReset, signal }: EventsOptions,
+  options: EventsOptions,
 ): AsyncGenerator<Event> {
+  for await (const events of readEventPages(link, options)) yield* events
+}
+
+/** As they come: those that happened at about the same time together. */
+export async function* readEventPages(
+  link: EventsLink,
+  { topics, after: first, onCursor, onReset, signal }: EventsOptions,
+): AsyncGenerator<readonly Event[]> {
   let after = first
   for (;;) {
     const body = {
@@ -41,7 +50,7 @@ export async function* readEvents(
     const answer = await link.ask('EventsRead', body, options)
     const { events, next, reset } = answer.body
     if (reset === true) onReset?.()
-    yield* events
+    if (events.length > 0) yield events
     after = next
     onCursor?.(next)
   }

@@ -1,5 +1,7 @@
 // Body: a request's body as text, read no further than a limit.
 
+import type { IncomingMessage } from 'node:http'
+
 /** Undefined: it has more bytes than that. */
 export const readText = async (
   request: Request,
@@ -16,3 +18,20 @@ export const readText = async (
   }
   return Buffer.concat(parts).toString()
 }
+
+/** The same, from the socket itself: a web stream between would cost more than the rest. */
+export const readIncoming = (
+  incoming: IncomingMessage,
+  mostBytes: number,
+): Promise<string | undefined> =>
+  new Promise((resolve, reject) => {
+    const parts: Buffer[] = []
+    let bytes = 0
+    incoming.on('data', (part: Buffer) => {
+      bytes += part.byteLength
+      if (bytes <= mostBytes) parts.push(part)
+      else resolve(undefined) // what is left of it goes to nobody
+    })
+    incoming.on('end', () => resolve(Buffer.concat(parts).toString()))
+    incoming.on('error', reject)
+  })

@@ -30,8 +30,8 @@ export interface FaceClient {
   ): Promise<Answered<K>>
   /** All that a hub, or a manager, knows; of others: nothing. */
   nodes(): Promise<readonly NodeInfo[]>
-  /** From the cursor, or from now on; until the signal. */
-  events(options: FaceEvents): AsyncIterable<Event>
+  /** From the cursor, or from now on, several at a time; until the signal. The same object for every reader. */
+  events(options: FaceEvents): AsyncIterable<readonly Event[]>
   /** The host_name of a manager, for tasks. Rejects with `not-found`: none is in reach. */
   manager(): Promise<string>
 }

@@ -3,7 +3,7 @@
 // at each request: a token that was taken back is worth nothing from then on.
 
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
-import { readdirSync, rmSync } from 'node:fs'
+import { readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import * as E from 'fp-ts/lib/Either.js'
 import * as t from 'io-ts'
@@ -65,9 +65,30 @@ export const createToken = (
   return { text: `mh_${id}_${secret}`, token }
 }
 
+interface Read {
+  readonly stamp: string
+  readonly file: t.TypeOf<typeof TokenFile> | undefined
+}
+
+/** By path: read once, and again when the file is another one. */
+const known = new Map<string, Read>()
+const KNOWN = 1000
+
 const readToken = (directory: string, id: string) => {
-  const file = TokenFile.decode(readJson(fileOf(directory, id)))
-  return E.isRight(file) ? file.right : undefined
+  const path = fileOf(directory, id)
+  const stat = statSync(path, { throwIfNoEntry: false })
+  if (stat === undefined) {
+    known.delete(path)
+    return undefined
+  }
+  const stamp = `${stat.ino} ${stat.size} ${stat.mtimeMs}`
+  const before = known.get(path)
+  if (before?.stamp === stamp) return before.file
+  const decoded = TokenFile.decode(readJson(path))
+  const file = E.isRight(decoded) ? decoded.right : undefined
+  if (known.size >= KNOWN) known.clear()
+  known.set(path, { stamp, file })
+  return file
 }
 
 /** By the time of their making. */

@@ -48,8 +48,9 @@ export class EventLog {
     return this.#first + this.#events.length
   }
 
+  /** Kept with its cursor: every reader gets the same object. */
   add(event: Event): void {
-    this.#push(event)
+    this.#push({ ...event, id: this.#cursor(this.#next + 1) })
   }
 
   #push(event: Event | undefined): void {
@@ -81,8 +82,7 @@ export class EventLog {
       const event = this.#events[at]
       if (event === undefined) continue
       if (topics !== undefined && !topics.includes(event.topic)) continue
-      if (holdsAt(where, event.host_name))
-        events.push({ ...event, id: this.#cursor(this.#first + at + 1) })
+      if (holdsAt(where, event.host_name)) events.push(event)
     }
     return { events, next: this.#cursor(this.#first + Math.max(0, at)) }
   }

@@ -10,7 +10,7 @@ import type { Cancel, Clock, Peer } from '../ports.ts'
 /** About a megabyte at most. */
 const KEEPS = 4096
 /** How long events are gathered for those who wait. */
-const GATHER_MS = 10
+const GATHER_MS = 20
 /** A topic is told for so long after somebody asked for it. */
 const WANTED_MS = 60_000
 

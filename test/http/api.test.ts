@@ -2,6 +2,7 @@
 // it says of itself is what it does. (test/end-to-end/api.test.ts asks a real mesh.)
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Readable } from 'node:stream'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import t from 'tap'
 import { ClientError, type ClientFailure } from '../../src/client/failures.ts'
@@ -49,7 +50,8 @@ const apiOver = (answers: Readonly<Record<string, object | ClientFailure | Error
         body: typeof body === 'string' ? body : JSON.stringify(body),
       }),
     })
-    const incoming = {} as IncomingMessage
+    const content = typeof body === 'string' ? body : (JSON.stringify(body) ?? '')
+    const incoming = Readable.from([Buffer.from(content)]) as IncomingMessage
     const grant = { rights: undefined, by: 'test' }
     const response = await serve(request, { grant, incoming, outgoing })
     const text = await response.text()

@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Context, Hono } from 'hono'
 import type { Log } from '../../ports.ts'
-import { readText } from '../body.ts'
+import { readIncoming } from '../body.ts'
 import type { Face } from '../face.ts'
 import type { Grant } from '../guard.ts'
 import { etagOf, jsonOf } from './json.ts'
@@ -103,19 +103,30 @@ const JSON_TYPE = { 'content-type': 'application/json' }
 
 const askedOf = (c: Context<Env>, face: Face): Asked => {
   const { grant, incoming, outgoing } = c.env
-  const left = new AbortController()
-  outgoing.once('close', () => left.abort())
+  let left: AbortController | undefined
   return {
     client: face.as(grant.rights),
     query: new Query(c.req.url),
     param: (name) => c.req.param(name) ?? '',
     header: (name) => c.req.header(name),
-    json: async () => parseJson(await readText(c.req.raw, MAX_BODY)),
-    signal: left.signal,
+    json: async () => parseJson(await readIncoming(incoming, MAX_BODY)),
+    get signal() {
+      left ??= abortedBy(outgoing)
+      return left.signal
+    },
     incoming,
     outgoing,
     requestId: requestIdOf(c),
   }
+}
+
+/** Aborted when the client is gone before it had its answer. */
+const abortedBy = (outgoing: ServerResponse): AbortController => {
+  const left = new AbortController()
+  outgoing.once('close', () => {
+    if (!outgoing.writableFinished) left.abort()
+  })
+  return left
 }
 
 const parseJson = (text: string | undefined): object => {
@@ -139,11 +150,15 @@ const requestIdOf = (c: Context<Env>): string => {
   if (given !== undefined && /^[\w.-]{1,64}$/.test(given)) return given
   const known = ids.get(c.env.incoming)
   if (known !== undefined) return known
-  const made = randomBytes(9).toString('base64url')
+  lastId += 1
+  const made = `${ID_START}-${lastId}`
   ids.set(c.env.incoming, made)
   return made
 }
 const ids = new WeakMap<IncomingMessage, string>()
+/** Of this process; asking the system for each would cost more than the id is worth. */
+const ID_START = randomBytes(6).toString('base64url')
+let lastId = 0
 
 const replied = (c: Context<Env>, reply: Reply, requestId: string): Response => {
   if (reply instanceof Response) {

@@ -1,6 +1,6 @@
 // Nodes, the programs on hosts by name, and what happens, by HTTP.
 
-import { exchanges } from '../../../protocol/index.ts'
+import { type Event, exchanges } from '../../../protocol/index.ts'
 import { ProcessSpec, Signal } from '../../../protocol/process.ts'
 import { Host } from '../../client/host.ts'
 import type { FaceClient } from '../face.ts'
@@ -189,15 +189,21 @@ async function* sseOf(
     }
     if (first.done === true) return
     next = events.next()
-    const { id, name, ...rest } = first.value
-    const lines = [
-      `id: ${id}`,
-      `event: ${name}`,
-      `data: ${JSON.stringify({ name, ...rest })}`,
-    ]
-    yield Buffer.from(`${lines.join('\n')}\n\n`)
+    yield Buffer.concat(first.value.map(sseLines))
   }
 }
+
+/** An event is written out once, however many read it. */
+const sseLines = (event: Event): Buffer => {
+  const known = written.get(event)
+  if (known !== undefined) return known
+  const { id, ...rest } = event
+  const lines = [`id: ${id}`, `event: ${event.name}`, `data: ${JSON.stringify(rest)}`]
+  const text = Buffer.from(`${lines.join('\n')}\n\n`)
+  written.set(event, text)
+  return text
+}
+const written = new WeakMap<Event, Buffer>()
 
 const quiet = (signal: AbortSignal): Promise<'quiet'> =>
   new Promise((resolve) => {

@@ -1,13 +1,12 @@
 // Tasks by HTTP: handing them in, looking at them, waiting for them, ending them.
 
-import { randomBytes } from 'node:crypto'
 import { exchanges } from '../../../protocol/index.ts'
 import { TaskRequest, type TaskState } from '../../../protocol/task.ts'
 import { isClientError } from '../../client/failures.ts'
 import type { Asks } from '../../client/link.ts'
 import { readOutput } from '../../client/output.ts'
 import { CANCEL_MS } from '../../client/run.ts'
-import { submitPage } from '../../client/submit.ts'
+import { newKey, submitPage } from '../../client/submit.ts'
 import type { FaceClient } from '../face.ts'
 import { withBytes } from './json.ts'
 import { bad, ProblemError } from './problem.ts'
@@ -61,7 +60,7 @@ const tasksOf = (body: object): TaskRequest[] => {
 }
 
 const keyOf = ({ header }: Asked): string => {
-  const key = header('idempotency-key') ?? randomBytes(12).toString('base64url')
+  const key = header('idempotency-key') ?? newKey()
   if (key === '' || key.length > 48)
     throw bad('Idempotency-Key: expected 1 to 48 characters')
   return key
