@@ -36,6 +36,13 @@ export const main = async (argv: readonly string[], io: Io): Promise<number> => 
   addVerbs(program, io, (result) => {
     code = result
   })
+  program.hook('preAction', async (_program, verb) => {
+    const { curl } = verb.opts<{ curl?: true }>()
+    if (curl !== true) return
+    const { printCalls } = await import('./curl.ts')
+    await printCalls(io, verb.name(), verb.args, verb.opts())
+    throw new CommanderError(0, 'curl', '')
+  })
   for (const command of allCommands(program))
     command.exitOverride().configureOutput({
       writeOut: (text) => void io.stdout.write(text),

@@ -50,7 +50,8 @@ export const startProcess = (
   })
 }
 
-const specOf = (
+/** What the flags say of the process. */
+export const specOf = (
   path: string,
   args: readonly string[],
   {

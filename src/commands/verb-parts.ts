@@ -48,11 +48,13 @@ export const stateFlag = (command: Command): Command =>
 
 /** Flags of how to reach the mesh, last in each verb's help. */
 export const meshFlags = (command: Command): Command =>
-  stateFlag(command).option(
-    '--at <url>',
-    "a manager's address (wss://host:port), instead of looking for one",
-    parsed(parseAddress),
-  )
+  stateFlag(command)
+    .option(
+      '--at <url>',
+      "a manager's or a hub's address (wss://host:port), instead of looking for one",
+      parsed(parseAddress),
+    )
+    .option('--curl', 'print the call by HTTP that this is, and do nothing')
 
 export const jsonFlag = (command: Command): Command =>
   command.option('--json', 'one line: a list of objects, for programs')

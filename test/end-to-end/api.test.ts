@@ -1,6 +1,7 @@
 // The API of a real mesh, asked at its manager and at its hub: tasks, programs whose streams
 // are the body, logs, processes, events, and what happens when a client leaves.
 
+import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { request } from 'node:http'
@@ -21,7 +22,9 @@ await Promise.all(workers.map((worker) => worker.said(/phase=managed/)))
 const scopes = ['read', 'tasks:run', 'processes'].flatMap((one) => ['--scope', one])
 const { stdout } = await hands.begin('token', 'create', '--state', hands.state, ...scopes)
   .ended
-const authorization = `Bearer ${stdout.toString().trim()}`
+const token = stdout.toString().trim()
+const authorization = `Bearer ${token}`
+const hasCurl = spawnSync('curl', ['--version']).status === 0
 const JSON_TYPE = { 'content-type': 'application/json' }
 
 const ask = async (url: string, init: RequestInit = {}) => {
@@ -139,6 +142,28 @@ for (const [name, at] of places) {
   })
 }
 
+t.test('a trace goes on in the program; both outputs also come as events', async (t) => {
+  const traceparent = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`
+  const path = '/v1/run?arg=sh&arg=-c&arg=echo+$TRACEPARENT&stderr=sse'
+  const run = await ask(atHub + path, { method: 'POST', headers: { traceparent } })
+  t.equal(run.headers.get('content-type'), 'text/event-stream')
+  const data = JSON.stringify({ data: `${traceparent}\n` })
+  t.equal(await run.text(), `event: stdout\ndata: ${data}\n\n`)
+  const odd = await ask(atHub + path, { method: 'POST', headers: { traceparent: 'x y' } })
+  t.match(await odd.text(), /"data":"\\n"/)
+  const body = JSON.stringify({
+    job_addr: 'exec:sh',
+    arguments: ['-c', 'echo $TRACEPARENT'],
+  })
+  const handed = await json(`${atHub}/v1/tasks`, {
+    method: 'POST',
+    body,
+    headers: { traceparent },
+  })
+  const logs = await ask(`${atHub}/v1/tasks/${handed.task_ids[0]}/logs?follow=1`)
+  t.equal(await logs.text(), `${traceparent}\n`)
+})
+
 t.test('programs on hosts, through the hub', async (t) => {
   const processes = `${atHub}/v1/hosts/pi/processes`
   const spec = { path: '/bin/sh', args: ['-c', 'echo here; exec sleep 1000'] }
@@ -201,6 +226,52 @@ t.test('a token that may read alone changes nothing', async (t) => {
   const start = { method: 'POST', body: '{"path":"/bin/true"}', headers: reader }
   t.match(await json(`${atHub}/v1/hosts/pi/processes`, start), { status: 403 })
 })
+
+t.test(
+  'each verb’s --curl is a call that does the same',
+  { skip: !hasCurl && 'there is no curl' },
+  async (t) => {
+    const env = { ...process.env, URL: atHub, TOKEN: token }
+    const typed = async (...args: readonly string[]) => {
+      const line = await hands.text(args[0] ?? '', '--curl', ...args.slice(1))
+      t.match(
+        line,
+        /^(curl -sN -H "Authorization: Bearer \$TOKEN" .*"\$URL\/v1\/.*"\n)+$/,
+      )
+      return spawnSync('sh', ['-c', line], { env, input: 'b\na\n' }).stdout.toString()
+    }
+    t.match(JSON.parse(await typed('nodes')), { nodes: [{}, {}] })
+    t.equal(await typed('run', '--host', 'nas', '--', 'sort'), 'a\nb\n')
+    const quote = "it's $HOME"
+    const submit = ['submit', '--batch', 'curled', '--', 'echo', quote]
+    const { task_ids } = JSON.parse(await typed(...submit))
+    t.match(JSON.parse(await typed('wait', task_ids[0])), {
+      summary: { state: 'completed' },
+    })
+    t.equal(await typed('logs', '-f', task_ids[0]), `${quote}\n`)
+    const number = task_ids[0].split('-')[1]
+    t.match(JSON.parse(await typed('show', number)), {
+      summary: { task_id: task_ids[0] },
+    })
+    t.match(JSON.parse(await typed('explain', number)), { state: 'completed' })
+    t.match(JSON.parse(await typed('tasks', '--batch', 'curled')), {
+      tasks: { length: 1 },
+    })
+    t.match(JSON.parse(await typed('cancel', number)), { closed: 1 })
+    t.match(JSON.parse(await typed('retry', number)), { task_ids: [/\w/] })
+    const { pid } = JSON.parse(
+      await typed('start', '--host', 'nas', '--', 'sleep', '1000'),
+    )
+    t.match(JSON.parse(await typed('ps', '--host', 'nas')), { pids: [pid] })
+    t.same(JSON.parse(await typed('signal', 'HUP', `nas/${pid}`)), {})
+    t.same(JSON.parse(await typed('stop', `nas/${pid}`)), {})
+    t.match(await hands.call('ps', '--curl'), { code: 2, stderr: /--host NAME/ })
+    t.match(await hands.call('cancel', '--curl', '--batch', 'x'), {
+      code: 2,
+      stderr: /no call/,
+    })
+  },
+)
 
 t.test('what it does is there for Prometheus, and whether it is well', async (t) => {
   const text = async (path: string) => await (await ask(`${atManager}${path}`)).text()

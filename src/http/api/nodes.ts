@@ -8,6 +8,7 @@ import { withBytes } from './json.ts'
 import { bad } from './problem.ts'
 import { type Asked, type Route, route } from './route.ts'
 import { bytesResponse } from './stream.ts'
+import { traced, traceOf } from './trace.ts'
 
 const { NodesList, ProcessList, ProcessQuery, ProcessStart, ProcessStop } = exchanges
 
@@ -67,7 +68,7 @@ export const nodes: readonly Route[] = [
     },
     handle: async (asked) => {
       // The host's codec looks at it.
-      const spec = withBytes(await asked.json()) as ProcessSpec
+      const spec = traced(withBytes(await asked.json()) as ProcessSpec, traceOf(asked))
       const key = asked.header('idempotency-key')
       const { pid, processId: process_id } = await hostOf(asked).start(spec, key)
       const location = `/v1/hosts/${asked.param('host')}/processes/${process_id}`

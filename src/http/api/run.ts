@@ -13,7 +13,13 @@ import { runTask, type TaskRun } from '../../client/run.ts'
 import { bad, ProblemError } from './problem.ts'
 import { type Asked, type Route, route } from './route.ts'
 import { managerOf } from './tasks.ts'
+import { traced, traceOf } from './trace.ts'
 
+const TYPES = {
+  drop: 'application/octet-stream',
+  ndjson: 'application/x-ndjson',
+  sse: 'text/event-stream',
+} as const
 const TASK_HEADER = 'manyhands-task-id'
 const EXIT_TRAILER = 'manyhands-exit-code'
 
@@ -35,7 +41,8 @@ export const run: Route = route({
     env: { about: 'K=V: a variable', isRepeatable: true },
     dir: { about: 'the directory that it runs in' },
     stderr: {
-      about: 'drop (default: kept with the task alone), or ndjson: both as lines',
+      about:
+        'drop (default: kept with the task alone), ndjson or sse: both, as lines or events',
     },
     detach: { about: '1: goes on when the client leaves' },
     name: { about: 'shown in lists instead of the command' },
@@ -44,16 +51,16 @@ export const run: Route = route({
   answer: { status: 200, about: 'its stdout', body: 'bytes' },
   handle: async (asked) => {
     const { client, query, signal } = asked
-    const task = taskOf(query)
-    const isMixed = query.word('stderr', ['drop', 'ndjson'], 'drop') === 'ndjson'
+    const task = traced(taskOf(query), traceOf(asked))
+    const form = query.word('stderr', ['drop', 'ndjson', 'sse'], 'drop')
     const isDetached = query.flag('detach')
     const manager = await managerOf(client)
     const its = await runTask(manager, task, isDetached ? {} : { signal })
     if (!isDetached)
       signal.addEventListener('abort', () => its.cancel().catch(ignoreKnown))
     feed(asked, its).catch(ignoreKnown)
-    const output = isMixed ? mixed(its) : its.stdout
-    await answer(asked, its, output[Symbol.asyncIterator](), isMixed)
+    const output = form === 'drop' ? its.stdout : mixed(its, form)
+    await answer(asked, its, output[Symbol.asyncIterator](), TYPES[form])
     return RESPONSE_ALREADY_SENT
   },
 })
@@ -102,7 +109,7 @@ const answer = async (
   { outgoing, incoming }: Asked,
   its: TaskRun,
   output: AsyncIterator<Uint8Array>,
-  isMixed: boolean,
+  type: string,
 ): Promise<void> => {
   const hasTrailers = /(^|,)\s*trailers\b/i.test(headerOf(incoming, 'te'))
   let next = await output.next()
@@ -112,7 +119,7 @@ const answer = async (
     if (problem !== undefined) throw problem
   }
   outgoing.writeHead(200, {
-    'content-type': isMixed ? 'application/x-ndjson' : 'application/octet-stream',
+    'content-type': type,
     [TASK_HEADER]: its.id,
     ...(hasTrailers && { trailer: EXIT_TRAILER }),
   })
@@ -156,8 +163,11 @@ const failureOf = (done: TaskDone): ProblemError | undefined => {
   return new ProblemError({ status, code: error.kind, detail, more })
 }
 
-/** Lines of JSON: which descriptor, and its bytes as text. */
-async function* mixed({ stdout, stderr }: TaskRun): AsyncGenerator<Uint8Array> {
+/** Which descriptor, and its bytes as text: as lines of JSON, or as server-sent events. */
+async function* mixed(
+  { stdout, stderr }: TaskRun,
+  form: 'ndjson' | 'sse',
+): AsyncGenerator<Uint8Array> {
   const sources = [
     ['stdout', stdout[Symbol.asyncIterator]()],
     ['stderr', stderr[Symbol.asyncIterator]()],
@@ -176,7 +186,11 @@ async function* mixed({ stdout, stderr }: TaskRun): AsyncGenerator<Uint8Array> {
     }
     open.set(fd, pull([fd, iterator] as (typeof sources)[number]))
     const data = Buffer.from(part.value).toString()
-    yield Buffer.from(`${JSON.stringify({ fd, data })}\n`)
+    yield Buffer.from(
+      form === 'ndjson'
+        ? `${JSON.stringify({ fd, data })}\n`
+        : `event: ${fd}\ndata: ${JSON.stringify({ data })}\n\n`,
+    )
   }
 }
 

@@ -12,6 +12,7 @@ import { withBytes } from './json.ts'
 import { bad, ProblemError } from './problem.ts'
 import { type Asked, type Route, route } from './route.ts'
 import { bytesResponse } from './stream.ts'
+import { traced, traceOf } from './trace.ts'
 
 const { TasksList, TaskShow, TasksExplain, TasksCancel, TasksSubmit } = exchanges
 
@@ -29,6 +30,15 @@ export const managerOf = async (client: FaceClient): Promise<Asks> => {
     throw new ProblemError({ ...problem, detail: error.message })
   })
   return { ask: (kind, body, options) => client.ask(name, kind, body, options) }
+}
+
+/** A task's id, also by the number at its end alone. */
+const idOf = async (manager: Asks, text: string): Promise<string> => {
+  if (!/^[1-9]\d{0,15}$/.test(text)) return text
+  const { body } = await manager.ask('TasksList', { limit: 1 })
+  const [ledger] = body.tasks[0]?.task_id.split('-') ?? []
+  if (ledger === undefined) throw noTask(text)
+  return `${ledger}-${text}`
 }
 
 const noTask = (id: string): ProblemError =>
@@ -102,7 +112,12 @@ export const tasks: readonly Route[] = [
         ...(max_fails !== undefined && { maxFails: max_fails }),
       }
       const manager = await managerOf(asked.client)
-      const task_ids = await submitPage(manager, page, tasksOf(body), asked.signal)
+      const task_ids = await submitPage(
+        manager,
+        page,
+        tasksOf(body).map((task) => traced(task, traceOf(asked))),
+        asked.signal,
+      )
       const headers = { location: `/v1/tasks/${task_ids[0]}` }
       return { status: 202, json: { task_ids }, headers }
     },
@@ -149,8 +164,8 @@ export const tasks: readonly Route[] = [
     query: { wait: { about: 'until it has closed, or so long', example: '30s' } },
     answer: { status: 200, about: 'the task', body: TaskShow.answers.TaskRecord },
     handle: async ({ client, query, param, signal }) => {
-      const id = param('id')
       const manager = await managerOf(client)
+      const id = await idOf(manager, param('id'))
       await awaitTask(manager, id, query.span('wait', 0), signal)
       const answer = await manager.ask('TaskShow', { task_id: id }, { signal })
       if (answer.kind === 'NotFound') throw noTask(id)
@@ -167,8 +182,8 @@ export const tasks: readonly Route[] = [
       body: TasksCancel.answers.TasksCancelled,
     },
     handle: async ({ client, param }) => {
-      const id = param('id')
       const manager = await managerOf(client)
+      const id = await idOf(manager, param('id'))
       const { body } = await manager.ask(
         'TasksCancel',
         { task_ids: [id] },
@@ -189,8 +204,8 @@ export const tasks: readonly Route[] = [
       body: TasksSubmit.answers.TasksSubmitted,
     },
     handle: async (asked) => {
-      const id = asked.param('id')
       const manager = await managerOf(asked.client)
+      const id = await idOf(manager, asked.param('id'))
       const body = { key: keyOf(asked), task_ids: [id] }
       const answer = await manager.ask('TasksRetry', body)
       if (answer.kind === 'Refused') {
@@ -213,11 +228,11 @@ export const tasks: readonly Route[] = [
     },
     answer: { status: 200, about: 'its bytes', body: 'bytes' },
     handle: async ({ client, query, param, signal }) => {
-      const id = param('id')
       const fd = query.word('fd', ['1', '2'], '1') === '2' ? 2 : 1
       const from = query.count('from', 0)
       const follow = query.flag('follow')
       const manager = await managerOf(client)
+      const id = await idOf(manager, param('id'))
       const answer = await manager.ask('TaskShow', { task_id: id }, { signal })
       if (answer.kind === 'NotFound') throw noTask(id)
       return bytesResponse(readOutput(manager, id, { fd, from, follow, signal }))
@@ -229,8 +244,8 @@ export const tasks: readonly Route[] = [
     about: 'Why a task is where it is, with a reason for each node.',
     answer: { status: 200, about: 'the reasons', body: TasksExplain.answers.TaskReasons },
     handle: async ({ client, param, signal }) => {
-      const id = param('id')
       const manager = await managerOf(client)
+      const id = await idOf(manager, param('id'))
       const answer = await manager.ask('TasksExplain', { task_id: id }, { signal })
       if (answer.kind === 'NotFound') throw noTask(id)
       return { json: answer.body }
