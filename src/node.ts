@@ -3,7 +3,7 @@
 // A start is a straight line: state directory, slot, role, mesh, address, discovery. Each
 // step may fail with a sentence; what was opened before is then closed again.
 
-import { hostname, networkInterfaces } from 'node:os'
+import { hostname } from 'node:os'
 import type { Either } from 'fp-ts/lib/Either.js'
 import * as E from 'fp-ts/lib/Either.js'
 import type { Handlers, Introduction, Respond } from '../protocol/index.ts'
@@ -23,15 +23,10 @@ import { featuresOf, Membership, takenOut } from './membership/membership.ts'
 import { earlyReason, endedReason } from './membership/renewal.ts'
 import { NodeMesh, type Role } from './mesh/mesh.ts'
 import { type TlsTransport, tlsTransport } from './mesh/tls.ts'
-import {
-  hostInUrl,
-  isLoopback,
-  isWildcard,
-  type Listening,
-  type Transport,
-} from './mesh/transport.ts'
+import { isLoopback, type Listening, type Transport } from './mesh/transport.ts'
 import { NodeDiscovery } from './node-discovery.ts'
 import type { Faces } from './node-faces.ts'
+import { startLines } from './node-lines.ts'
 import {
   CannotStart,
   type NodeRole,
@@ -493,39 +488,15 @@ class Node implements RunningNode {
   }
 
   #say({ url, port }: Listening, { about }: PreparedRole): void {
-    const { print } = this.#around
-    const { role } = this.#options
-    print(`${role} ${this.hostName} is up (pid ${process.pid})`)
-    print(`  listening  ${url}`)
-    print(`  ${SAYS[role]}  ${about}`)
-    print(`  state      ${this.#state.directory}`)
-    if (role === 'manager') print(`  join with  manyhands --role worker --join ${url}`)
-    for (const line of this.#faces?.lines ?? []) print(line)
-    for (const line of this.#warnings(port)) print(line)
-  }
-
-  get #runsPrograms(): boolean {
-    const { role, processes } = this.#options
-    return role === 'worker' || processes === true
-  }
-
-  /** What whoever started it should know about who can reach it and as whom it runs. */
-  #warnings(port: number): readonly string[] {
-    const { listen } = this.#options
-    const { uid = process.getuid?.() } = this.#around
-    const open = addressesOf(listen).map((host) => `${hostInUrl(host)}:${port}`)
-    return [
-      ...(open.length === 0
-        ? []
-        : [
-            `  open       to other machines at ${open.join(', ')}; members of this mesh alone get in`,
-          ]),
-      ...(uid === 0 && this.#runsPrograms && this.#options.runAs === undefined
-        ? [
-            '  warning    this is root: whatever tasks run, runs as root; --run-as NAME changes that',
-          ]
-        : []),
-    ]
+    const { uid = process.getuid?.(), print } = this.#around
+    const lines = startLines({
+      options: this.#options,
+      hostName: this.hostName,
+      stateDirectory: this.#state.directory,
+      ...{ url, port, about, uid },
+      faces: this.#faces?.lines ?? [],
+    })
+    for (const line of lines) print(line)
   }
 
   #discover(mesh: NodeMesh, { port }: Listening, self: Introduction): void {
@@ -544,13 +515,6 @@ class Node implements RunningNode {
   }
 }
 
-/** What a role's line is called. */
-const SAYS: Readonly<Record<NodeOptions['role'], string>> = {
-  manager: 'keeping  ',
-  worker: 'offering ',
-  hub: 'reaching ',
-}
-
 /** The role with the exchanges of membership beside its own. */
 const withMembership = (role: NodeRole, membership: Membership): Role => ({
   handlers: { ...role.handlers, ...membership.handlers },
@@ -563,14 +527,3 @@ const withMembership = (role: NodeRole, membership: Membership): Role => ({
     role.peerLost(peer, how)
   },
 })
-
-/** The addresses at which other machines reach it. */
-const addressesOf = (listen: string): readonly string[] => {
-  if (isLoopback(listen)) return []
-  if (!isWildcard(listen)) return [listen]
-  return Object.values(networkInterfaces()).flatMap((addresses = []) =>
-    addresses
-      .filter(({ internal, family }) => !internal && family === 'IPv4')
-      .map(({ address }) => address),
-  )
-}
