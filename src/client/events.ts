@@ -50,7 +50,8 @@ export async function* readEventPages(
     const answer = await link.ask('EventsRead', body, options)
     const { events, next, reset } = answer.body
     if (reset === true) onReset?.()
-    if (events.length > 0) yield events
+    // Nothing, where some were missed: whoever reads hears of it now.
+    if (events.length > 0 || reset === true) yield events
     after = next
     onCursor?.(next)
   }

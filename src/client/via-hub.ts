@@ -86,6 +86,8 @@ class Asking<K extends Kind> {
   /** The same for each time that it is sent. */
   #id: string | undefined
   readonly #isPlain: boolean
+  /** The certificate went with it the last time. */
+  #hasShown = false
 
   constructor(route: HubRoute, hostName: string, kind: K, bytes: Uint8Array) {
     this.#route = route
@@ -110,8 +112,9 @@ class Asking<K extends Kind> {
       throw failure
     }
     if (answer.kind === 'CertificateNeeded') {
-      // Told twice in a row it would be told for ever.
-      if (!known.delete(this.#hostName)) throw notUnderstood(this.#kind)
+      // It was there: asked for again it would be asked for for ever.
+      if (this.#hasShown) throw notUnderstood(this.#kind)
+      known.delete(this.#hostName)
       return {}
     }
     if (!this.#isPlain) known.add(this.#hostName)
@@ -123,7 +126,8 @@ class Asking<K extends Kind> {
     const { signer, known } = this.#route
     this.#id ??= newRequestId()
     const signed = signer().sign(this.#hostName, this.#kind, this.#bytes, this.#id)
-    if (!known.has(this.#hostName)) return signed
+    this.#hasShown = !known.has(this.#hostName)
+    if (this.#hasShown) return signed
     const { cert: _, ...rest } = signed
     return rest
   }

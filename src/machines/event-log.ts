@@ -62,12 +62,16 @@ export class EventLog {
     this.#first += gone
   }
 
-  /** An event of the topic is not kept: whoever has not read past this place is told so. */
-  skip(topic: Topic): void {
-    if (this.#unread.has(topic)) return
+  /**
+   * An event of the topic is not kept: whoever has not read past this place is told so. False:
+   * nobody has read since the last one.
+   */
+  skip(topic: Topic): boolean {
+    if (this.#unread.has(topic)) return false
     this.#unread.add(topic)
     this.#gaps.set(topic, this.#next)
     this.#push(undefined)
+    return true
   }
 
   /** Is there anything for the reader, or something it must be told? */

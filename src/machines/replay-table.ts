@@ -92,10 +92,11 @@ export class ReplayTable {
     for (const listener of entry.listeners) listener(answer)
   }
 
-  /** From the oldest on, up to one that may come again or is being done. */
+  /** From the oldest on, up to one that may come again. One that is being done stays. */
   #sweep(nowMs: number): void {
     for (const [key, { untilMs, answer }] of this.#entries) {
-      if (untilMs > nowMs || answer === undefined) return
+      if (untilMs > nowMs) return
+      if (answer === undefined) continue
       this.#entries.delete(key)
       this.#bytes -= answer.body.byteLength
     }

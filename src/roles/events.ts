@@ -5,7 +5,7 @@
 import type { Event, Handlers, RequestOf, Respond, Topic } from '../../protocol/index.ts'
 import { whereOf } from '../machines/entitlement.ts'
 import { EventLog, type EventReader } from '../machines/event-log.ts'
-import type { Cancel, Clock, Peer } from '../ports.ts'
+import type { Cancel, Clock, Loss, Peer } from '../ports.ts'
 
 /** About a megabyte at most. */
 const KEEPS = 4096
@@ -13,12 +13,14 @@ const KEEPS = 4096
 const GATHER_MS = 20
 /** A topic is told for so long after somebody asked for it. */
 const WANTED_MS = 60_000
+/** Who waits asks again before that. */
+const LONGEST_MS = 55_000
 
 /** What is told; the log adds when. */
 export type News = Omit<Event, 'at_ms'>
 
 interface Waiting {
-  readonly reader: EventReader & { readonly after: string }
+  reader: EventReader & { readonly after: string }
   readonly respond: Respond<'EventsRead'>
   readonly cancel: Cancel
 }
@@ -61,8 +63,7 @@ export class Events {
 
   /** Something was not told. */
   skip(topic: Topic): void {
-    this.#log.skip(topic)
-    this.#armFlush()
+    if (this.#log.skip(topic)) this.#armFlush()
   }
 
   close(): void {
@@ -88,7 +89,9 @@ export class Events {
     const waiting: Waiting = {
       reader: { ...reader, after: part.next },
       respond,
-      cancel: this.#clock.after(waitMs, () => this.#answer(waiting)),
+      cancel: this.#clock.after(Math.min(waitMs, LONGEST_MS), () =>
+        this.#answer(waiting),
+      ),
     }
     this.#waiting.add(waiting)
   }
@@ -109,8 +112,10 @@ export class Events {
 
   #flush(): void {
     for (const waiting of [...this.#waiting]) {
-      const { events, reset } = this.#log.read(waiting.reader)
+      const { events, reset, next: after } = this.#log.read(waiting.reader)
       if (events.length > 0 || reset) this.#answer(waiting)
+      // What it does not read is looked at once, and does not push it out of the log.
+      else waiting.reader = { ...waiting.reader, after }
     }
   }
 
@@ -120,6 +125,18 @@ export class Events {
     waiting.respond('Events', this.#log.read(waiting.reader))
   }
 }
+
+/** A node came. */
+export const cameNews = ({ role, hostName: host_name, nodeId: node_id }: Peer): News => ({
+  ...{ topic: 'nodes', name: 'node-connected', host_name, role, node_id },
+})
+
+/** And went. */
+export const leftNews = (peer: Peer, { isExpelled }: Loss): News => ({
+  ...cameNews(peer),
+  name: 'node-lost',
+  about: isExpelled === true ? 'taken out of the mesh' : 'its connection ended',
+})
 
 const ALL: readonly Topic[] = ['nodes', 'processes', 'tasks']
 const nothing = (): void => undefined

@@ -68,8 +68,10 @@ export class HostRequests {
       this.#signed({ s, sig, cert_id, cert }, respond, carrier)
       return
     }
-    if (kind === undefined || body === undefined) {
-      respond('Error', { code: 'malformed', path: 'kind' })
+    // Half of a signature is none, and not a read either.
+    const isHalf = s !== undefined || sig !== undefined || cert_id !== undefined
+    if (isHalf || kind === undefined || body === undefined) {
+      respond('Error', { code: 'malformed', path: isHalf ? 'sig' : 'kind' })
       return
     }
     this.#serve(kind, body, this.#readerBy(carrier), (answer) =>

@@ -18,7 +18,7 @@ import {
 import type { AskFailure } from '../failures.ts'
 import { HostBook } from '../machines/host-book.ts'
 import type { Audit, Clock, Log, Loss, Mesh, Peer } from '../ports.ts'
-import { Events } from './events.ts'
+import { cameNews, Events, leftNews } from './events.ts'
 import type { HostAsk } from './host-requests.ts'
 import { HubLists } from './hub-lists.ts'
 import { takesHostRequests } from './hub-reads.ts'
@@ -112,18 +112,14 @@ export class Hub {
       return
     }
     this.#since.set(peer, clock.wall())
-    const news = { topic: 'nodes', name: 'node-connected' } as const
-    this.events.tell({ ...news, host_name: hostName, role, node_id })
+    this.events.tell(cameNews(peer))
     this.#relays.came(peer)
   }
 
-  peerLost(peer: Peer, { isExpelled }: Loss): void {
+  peerLost(peer: Peer, how: Loss): void {
     this.#since.delete(peer)
     if (!this.#hosts.left(peer, this.#ports.clock.wall())) return
-    const { hostName, role, nodeId: node_id } = peer
-    const news = { topic: 'nodes', name: 'node-lost' } as const
-    const about = isExpelled === true ? 'taken out of the mesh' : 'its connection ended'
-    this.events.tell({ ...news, host_name: hostName, role, node_id, about })
+    this.events.tell(leftNews(peer, how))
     this.#relays.left(peer)
   }
 
@@ -149,8 +145,8 @@ export class Hub {
       done(this.#notThere(hostName))
       return
     }
-    const no =
-      ask.s === undefined ? readFault(ask, rights, { role, hostName }) : undefined
+    // Whatever is not signed in full is the hub's own word, and judged here.
+    const no = isSigned(ask) ? undefined : readFault(ask, rights, { role, hostName })
     if (no !== undefined) {
       done(no)
       return
@@ -229,6 +225,9 @@ export class Hub {
       : failed('host-unreachable', `${hostName} is not connected`, gone.sinceMs)
   }
 }
+
+const isSigned = ({ s, sig, cert_id }: HostAsk): boolean =>
+  s !== undefined && sig !== undefined && cert_id !== undefined
 
 /** A hub asks for itself what only reads, and only where its client may read. */
 const readFault = (

@@ -4,7 +4,7 @@
 import { errorOf, resultOf, type Task } from '../machines/task-record.ts'
 import type { Loss, Peer } from '../ports.ts'
 import type { Submission } from '../records.ts'
-import type { Events, News } from './events.ts'
+import { cameNews, type Events, leftNews, type News } from './events.ts'
 import type { ManagerDeps } from './manager-kernel.ts'
 import { hostOf } from './manager-views.ts'
 
@@ -19,23 +19,12 @@ export class ManagerNews {
     this.#self = self
   }
 
-  connected({ role, hostName: host_name, nodeId: node_id }: Peer): void {
-    if (role === 'client') return
-    const name = 'node-connected'
-    this.#events?.tell({ topic: 'nodes', name, host_name, role, node_id })
+  connected(peer: Peer): void {
+    if (peer.role !== 'client') this.#events?.tell(cameNews(peer))
   }
 
-  lost({ role, hostName: host_name, nodeId: node_id }: Peer, { isExpelled }: Loss): void {
-    if (role === 'client') return
-    const about = isExpelled === true ? 'taken out of the mesh' : 'its connection ended'
-    this.#events?.tell({
-      topic: 'nodes',
-      name: 'node-lost',
-      host_name,
-      role,
-      node_id,
-      about,
-    })
+  lost(peer: Peer, how: Loss): void {
+    if (peer.role !== 'client') this.#events?.tell(leftNews(peer, how))
   }
 
   /** The record of them is durable. */
@@ -48,8 +37,11 @@ export class ManagerNews {
       })
   }
 
-  started(task: Task | undefined, pid: number | undefined): void {
-    if (task === undefined || this.#isUnread()) return
+  /** `find`: called only if anybody reads. */
+  started(find: () => Task | undefined, pid: number | undefined): void {
+    if (this.#isUnread()) return
+    const task = find()
+    if (task === undefined) return
     const { id: task_id, attempt } = task
     const its = { task_id, attempt, host_name: this.#hostOf(task) }
     this.#tell('task-started', { ...its, ...(pid !== undefined && { pid }) })

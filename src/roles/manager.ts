@@ -216,8 +216,10 @@ export const createManager = (
       if (worker === undefined) return respond('NotMine', {})
       const { task_id: taskId, attempt, at_ms: atMs, pid } = body
       kernel.run({ kind: 'started', worker, taskId, attempt, atMs, pid, ...kernel.at() })
-      const task = table.find(taskId)
-      if (task?.worker === worker && task.attempt === attempt) news.started(task, pid)
+      news.started(() => {
+        const task = table.find(taskId)
+        return task?.worker === worker && task.attempt === attempt ? task : undefined
+      }, pid)
       respond('Ack', {})
     },
     TaskCompleted: (body, respond, from) => {

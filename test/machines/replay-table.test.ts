@@ -38,6 +38,19 @@ t.test('what cannot come again is forgotten; what is being done is not', async (
   t.equal(table.size, 3)
 })
 
+t.test('one that is never done keeps none of the others', async (t) => {
+  const table = new ReplayTable()
+  for (let at = 0; at < 50; at++) {
+    const key = `${at}`
+    t.equal(
+      table.take(key, '', at + 10, at, () => undefined),
+      'new',
+    )
+    if (at > 0) table.answered(key, answer(''))
+  }
+  t.ok(table.size <= 12, `${table.size} are kept`)
+})
+
 t.test('what was not done at all is new again', async (t) => {
   const table = new ReplayTable()
   const got: string[] = []

@@ -376,6 +376,39 @@ t.test('a client reads where its scope holds, and no further', async (t) => {
   t.same(names, ['hub', 'pi'])
 })
 
+t.test(
+  'half a signature is none: it opens nothing that the client may not read',
+  async (t) => {
+    const { addHost, net, its, hub } = await world()
+    const { hosted } = addHost('nas')
+    net.connect('hub', 'nas')
+    net.add({ name: 'guest', role: 'client', scopes: ['read@pi'] })
+    net.connect('guest', 'hub')
+    const from = net.peer('guest', 'hub')
+    const read = { kind: 'ProcessList', body: packed({}) }
+    const halves = [
+      { s: packed({}) },
+      { sig: new Uint8Array(64) },
+      { s: packed({}), sig: new Uint8Array(64) },
+      { cert_id: '0'.repeat(64) },
+    ]
+    for (const half of halves) {
+      const answers: AnswerOf<'HubForward'>[] = []
+      const to = { host_name: 'nas', within_ms: 1000 }
+      hub.forward({ ...to, ...read, ...half }, from, (answer) => answers.push(answer))
+      net.run()
+      t.match(its('ProcessList', answers), { kind: 'Error', body: { code: 'forbidden' } })
+      const told: string[] = []
+      hosted.answer(
+        { ...read, ...half },
+        (kind) => told.push(kind),
+        net.peer('hub', 'nas'),
+      )
+      t.same(told, ['Error'], 'nor at the host')
+    }
+  },
+)
+
 t.test('two nodes of one name: the first stays', async (t) => {
   const { addHost, net, read, its } = await world()
   addHost('pi')

@@ -190,7 +190,7 @@ async function* sseOf(
     }
     if (first.done === true) return
     next = events.next()
-    yield Buffer.concat(first.value.map(sseLines))
+    if (first.value.length > 0) yield Buffer.concat(first.value.map(sseLines))
   }
 }
 
