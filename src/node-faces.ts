@@ -284,12 +284,14 @@ const clientOf = (
     if (answer.kind !== 'Error') return answer as Answered<typeof kind> // the union minus Error
     throw rejectedBy(kind, answer.body as ErrorAnswer)
   }
-  const nodes = async (): Promise<readonly NodeInfo[]> => {
-    if (managerHere) return (await ask(self.hostName, 'NodesList', {})).body.nodes
-    const all = await new Promise<readonly NodeInfo[]>((resolve) => {
+  const reached = (): Promise<readonly NodeInfo[]> =>
+    new Promise((resolve) => {
       if (hub === undefined) resolve([])
       else hub.lists.nodes(identity.rights, resolve)
     })
+  const nodes = async (): Promise<readonly NodeInfo[]> => {
+    if (managerHere) return (await ask(self.hostName, 'NodesList', {})).body.nodes
+    const all = await reached()
     const where = rights === undefined ? 'anywhere' : (rights.get('read') ?? [])
     return all.filter(({ host_name }) => holdsAt(where, host_name))
   }
@@ -303,7 +305,8 @@ const clientOf = (
       ),
     manager: async () => {
       if (managerHere) return self.hostName
-      const found = (await nodes()).find(
+      // Who may hand in need not be able to look around.
+      const found = (await reached()).find(
         ({ role, state }) => role === 'manager' && state === 'connected',
       )
       if (found !== undefined) return found.host_name

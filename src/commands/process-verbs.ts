@@ -33,6 +33,21 @@ export const addPs = (program: Command, io: Io, done: Done): void => {
   })
 }
 
+/** What a program on a host runs in and as. */
+const surroundings = (command: Command, io: Io): Command =>
+  command
+    .option('--dir <dir>', "directory that it runs in (default: the node's own for work)")
+    .option(
+      '--user <name>',
+      "run as this user, if the host's owner lets you (default: the host's choice)",
+      parsed(parseUser),
+    )
+    .option(
+      '--env <K=V>',
+      'set a variable; K alone passes yours on (repeatable)',
+      parsed(parseVariable(io.env)),
+    )
+
 const START_EXAMPLES = `manyhands start --host pi -- python3 -m http.server 8000
 manyhands start --host pi --restart on-failure --name camera -- /opt/camera --fps 30
 manyhands start --host pi --ready-port 8000 -- python3 -m http.server 8000`
@@ -47,17 +62,7 @@ the command. With --ready-... it returns when that came true; exit code 1: it ne
     .argument('[command...]', 'the program and its arguments, after --')
     .passThroughOptions()
     .requiredOption('--host <name>', 'where')
-    .option('--dir <dir>', "directory that it runs in (default: the node's own for work)")
-    .option(
-      '--user <name>',
-      "run as this user, if the host's owner lets you (default: the host's choice)",
-      parsed(parseUser),
-    )
-    .option(
-      '--env <K=V>',
-      'set a variable; K alone passes yours on (repeatable)',
-      parsed(parseVariable(io.env)),
-    )
+  surroundings(command, io)
     .option('--name <name>', 'shown in lists instead of the command')
     .option('--label <k=v>', 'shown in lists (repeatable)', parsed(parsePair))
     .option('--key <key>', 'the same key again starts nothing and prints the same')
@@ -105,21 +110,12 @@ Exit code 0: it ended with 0 on every host; else 1. 3: no host matches.`,
       parsed(parseDuration),
       30_000,
     )
-    .option('--dir <dir>', "directory that it runs in (default: the node's own for work)")
-    .option(
-      '--user <name>',
-      "run as this user, if the host's owner lets you (default: the host's choice)",
-      parsed(parseUser),
-    )
-    .option(
-      '--env <K=V>',
-      'set a variable; K alone passes yours on (repeatable)',
-      parsed(parseVariable(io.env)),
-    )
-  meshFlags(jsonFlag(command)).action(async (words: string[], options) => {
-    const { exec } = await import('./exec.ts')
-    done(await exec(io, words, options))
-  })
+  meshFlags(jsonFlag(surroundings(command, io))).action(
+    async (words: string[], options) => {
+      const { exec } = await import('./exec.ts')
+      done(await exec(io, words, options))
+    },
+  )
 }
 
 export const addStop = (program: Command, io: Io, done: Done): void => {

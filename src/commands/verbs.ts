@@ -2,7 +2,7 @@
 
 import { type Command, Option } from 'commander'
 import { Topic } from '../../protocol/exchanges/events.ts'
-import type { TaskState } from '../../protocol/index.ts'
+import { STATES } from '../client/task-states.ts'
 import { FAULTS, type FaultName } from '../sim/load-faults.ts'
 import { type Io, UsageError } from './io.ts'
 import {
@@ -322,15 +322,6 @@ const addDoctor = (program: Command, io: Io, done: Done): void => {
     const { doctor } = await import('./doctor.ts')
     done(await doctor(io, options))
   })
-}
-
-const STATES: Readonly<Record<string, readonly TaskState[]>> = {
-  waiting: ['queued', 'sent', 'accepted'],
-  running: ['running'],
-  ended: ['completed', 'failed', 'aborted'],
-  completed: ['completed'],
-  failed: ['failed'],
-  aborted: ['aborted'],
 }
 
 const addTasks = (program: Command, io: Io, done: Done): void => {

@@ -10,7 +10,7 @@ import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { TaskDone, TaskRequest } from '../../../protocol/index.ts'
 import { isClientError } from '../../client/failures.ts'
 import { runTask, type TaskRun } from '../../client/run.ts'
-import { bad, ProblemError } from './problem.ts'
+import { bad, ProblemError, problemOf } from './problem.ts'
 import { type Asked, type Route, route } from './route.ts'
 import { managerOf } from './tasks.ts'
 import { traced, traceOf } from './trace.ts'
@@ -60,7 +60,13 @@ export const run: Route = route({
       signal.addEventListener('abort', () => its.cancel().catch(ignoreKnown))
     feed(asked, its).catch(ignoreKnown)
     const output = form === 'drop' ? its.stdout : mixed(its, form)
-    await answer(asked, its, output[Symbol.asyncIterator](), TYPES[form])
+    try {
+      await answer(asked, its, output[Symbol.asyncIterator](), TYPES[form])
+    } catch (error) {
+      // Once it has begun, a body that is broken off is all that can be told.
+      if (!asked.outgoing.headersSent || problemOf(error) === undefined) throw error
+      asked.outgoing.destroy()
+    }
     return RESPONSE_ALREADY_SENT
   },
 })

@@ -1,12 +1,13 @@
 // Tasks by HTTP: handing them in, looking at them, waiting for them, ending them.
 
 import { exchanges } from '../../../protocol/index.ts'
-import { TaskRequest, type TaskState } from '../../../protocol/task.ts'
+import { TaskRequest } from '../../../protocol/task.ts'
 import { isClientError } from '../../client/failures.ts'
 import type { Asks } from '../../client/link.ts'
 import { readOutput } from '../../client/output.ts'
 import { CANCEL_MS } from '../../client/run.ts'
 import { newKey, submitPage } from '../../client/submit.ts'
+import { STATES } from '../../client/task-states.ts'
 import type { FaceClient } from '../face.ts'
 import { withBytes } from './json.ts'
 import { bad, ProblemError } from './problem.ts'
@@ -47,15 +48,6 @@ const noTask = (id: string): ProblemError =>
     code: 'not-found',
     detail: `there is no task ${id}; list what there is with: GET /v1/tasks`,
   })
-
-const STATES: Readonly<Record<string, readonly TaskState[]>> = {
-  waiting: ['queued', 'sent', 'accepted'],
-  running: ['running'],
-  ended: ['completed', 'failed', 'aborted'],
-  completed: ['completed'],
-  failed: ['failed'],
-  aborted: ['aborted'],
-}
 
 /** The tasks of a body: one, or `tasks`; what they leave out has a default. */
 const tasksOf = (body: object): TaskRequest[] => {
