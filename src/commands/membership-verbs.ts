@@ -33,7 +33,7 @@ const SCOPE_NOTES = `A command line that joins may do what its scopes say:
 With @ and a pattern, tasks:run@lab-*, only on the hosts that match; none holds another, so
 manyhands run takes read and tasks:run. The user who made the mesh has all of them.`
 
-const ROLES = ['worker', 'manager', 'client']
+const ROLES = ['worker', 'manager', 'hub', 'client']
 
 const roleOption = () =>
   new Option('--role <role>', 'what the new member is')

@@ -165,3 +165,33 @@ t.test('without tokens only on loopback, and with a warning', async (t) => {
   const wide = hands.node('worker', '--bluezero', '0.0.0.0:0', '--adapter-open')
   t.match(await wide.ended, { code: 2, stderr: /--adapter-open: is for loopback alone/ })
 })
+
+t.test('a hub on a machine that was let in acts with what it was given', async (t) => {
+  const away = new Manyhands(t, join(directory, 'away'))
+  const bundle = ['--role', 'hub', '--name', 'away', '--out', away.state]
+  const given = ['--scope', 'read', '--scope', 'processes@pi']
+  t.match(await hands.call('issue', ...bundle, ...given), { code: 0 })
+  const shy = hands.node('worker', '--name', 'shy', '--manager', 'another')
+  const [, shyUrl = ''] = await shy.said(/listening {2}(wss:\S+)/)
+  const [, piUrl = ''] = await pi.said(/listening {2}(wss:\S+)/)
+  const flags = ['--bluezero', '127.0.0.1:0', '--join', piUrl, '--join', shyUrl]
+  const its = away.node('hub', ...flags)
+  const [, at = ''] = await its.said(/bluezero {3}(http:\S+)/)
+  const made = await away.begin('token', 'create', '--state', away.state, ...scopes).ended
+  const authorization = `Bearer ${made.stdout.toString().trim()}`
+  const start = async (host_name: string, hub: string) => {
+    const body = JSON.stringify({ host_name, start_process: { path: '/bin/true' } })
+    const headers = { authorization, 'content-type': 'application/json' }
+    const answer = await fetch(hub + HUB, { method: 'POST', headers, body })
+    return JSON.parse(await answer.text())
+  }
+  await until(async () => (await start('pi', at)).success === true)
+  t.match(await start('pi', at), { start_process: { success: true, pid: Number } })
+  await until(async () => (await start('shy', at)).success === true)
+  t.match(await start('shy', at), {
+    start_process: { error_message: 'permission denied' },
+  })
+  t.match(await start('pi', url), { status: 401 }, 'its tokens are its own')
+  const audit = async () => await hands.text('audit', 'show', '--event', 'refused')
+  await until(async () => /node-shy.*by=away.*role=hub/.test(await audit()))
+})
