@@ -181,7 +181,7 @@ t.test('what is wrong with an invitation is told in one line', async (t) => {
   const hands = new Manyhands(t)
   const cases: [verb: string, args: string[], code: number, stderr: RegExp][] = [
     ['invite', [], 2, /required option '--role/],
-    ['invite', ['--role', 'boss'], 2, /worker, manager, client/],
+    ['invite', ['--role', 'boss'], 2, /worker, manager, hub, client/],
     ['invite', ['--role', 'worker', '--ttl', 'x'], 2, /expected a duration/],
     [
       'invite',
